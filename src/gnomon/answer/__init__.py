@@ -1,0 +1,1 @@
+"""Question to plan, evidence, sentences and verdicts."""

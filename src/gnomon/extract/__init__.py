@@ -1,0 +1,1 @@
+"""Bytes to documents: HTML, feeds, dates, language, canonical addresses."""

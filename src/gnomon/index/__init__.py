@@ -1,0 +1,1 @@
+"""Find it again within a second; derived from the record and rebuildable."""

@@ -1,0 +1,1 @@
+"""Language models, embedders and scorers, embedded and remote."""

@@ -1,0 +1,362 @@
+"""The one settings tree: frozen, typed, and each value with its origin.
+
+Precedence: command-line flag > `GNOMON_SECTION__KEY` > `gnomon.toml` > default. Unknown keys
+are errors with a suggestion. Secrets come only from the environment or from a file that a
+`*_file` key names, and never leave in clear text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from gnomon.errors import ConfigError
+
+ENV_PREFIX = "GNOMON_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(_Section):
+    """The HTTP door."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8420, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_key: SecretStr | None = Field(
+        None, description="Key that every request must carry. Required beyond loopback."
+    )
+    api_key_file: Path | None = Field(None, description="File that holds `api_key`.")
+    public_url: str = Field("", description="Address under which others reach this server.")
+    max_request_bytes: int = Field(
+        1_000_000, ge=1_000, description="Largest request body accepted, in bytes."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins of other sites' pages that may call the API."
+    )
+
+
+class RecordSettings(_Section):
+    """The durable memory."""
+
+    keep_days: float | None = Field(
+        None, gt=0, description="Retention for sources without their own; none keeps everything."
+    )
+    check_on_start: Literal["quick", "full", "off"] = Field(
+        "quick", description="Integrity check when the record is opened."
+    )
+
+
+class IndexSettings(_Section):
+    """Search."""
+
+    commit_interval_s: float = Field(
+        0.25, gt=0, le=10, description="Seconds between making new documents searchable."
+    )
+    vectors: bool = Field(True, description="Keep word vectors for semantic search.")
+    slice_documents: int = Field(
+        2_000_000, ge=1_000, description="Documents in one time slice before the next begins."
+    )
+
+
+class Ingest(_Section):
+    """Following sources."""
+
+    queue_batches: int = Field(
+        64, ge=1, description="Batches that may wait for the record before sources are slowed."
+    )
+    min_interval_s: float = Field(
+        900.0, ge=1, description="Shortest time between two polls of a feed or page, in seconds."
+    )
+    max_interval_s: float = Field(
+        86_400.0, ge=1, description="Longest time between two polls, in seconds."
+    )
+    retry_first_s: float = Field(0.25, gt=0, description="First wait after a failure.")
+    retry_max_s: float = Field(30.0, gt=0, description="Longest wait after a failure.")
+    future_tolerance_s: float = Field(
+        300.0, ge=0, description="How far ahead of our clock a claimed date may lie."
+    )
+
+
+class Net(_Section):
+    """The guarded door to the outside."""
+
+    allow: tuple[str, ...] = Field(
+        (), description="Exact `host:port` pairs that may be reached although they are private."
+    )
+    max_body_bytes: int = Field(5_000_000, ge=1_000, description="Largest body fetched, in bytes.")
+    timeout_s: float = Field(20.0, gt=0, description="Deadline of one fetch, in seconds.")
+    contact: str = Field("", description="E-mail or URL sent in the User-Agent, as sites ask.")
+    per_host_delay_s: float = Field(
+        1.0, ge=0, description="Pause between two requests to one host, in seconds."
+    )
+    robots: bool = Field(True, description="Obey robots.txt when crawling.")
+
+
+class Models(_Section):
+    """Language models and embedders."""
+
+    dir: Path | None = Field(None, description="Where weights are kept; default `<home>/models`.")
+    generator: Literal["auto", "off", "embedded", "remote"] = Field(
+        "auto", description="Which language model: `auto` takes remote if set, else embedded."
+    )
+    url: str = Field("", description="Base URL of an OpenAI-compatible endpoint (ends in `/v1`).")
+    model: str = Field("", description="Model name at that endpoint.")
+    api_key: SecretStr | None = Field(None, description="Key for that endpoint.")
+    api_key_file: Path | None = Field(None, description="File that holds `api_key`.")
+    context_tokens: int = Field(32_768, ge=512, description="Context of the remote model, tokens.")
+    threads: int = Field(0, ge=0, description="Threads of the embedded engine; 0: cores - 1.")
+
+
+class AnswerSettings(_Section):
+    """Answers."""
+
+    passages: int = Field(12, ge=1, le=100, description="Passages that a writer reads.")
+    unsupported: Literal["drop", "mark"] = Field(
+        "drop", description="What happens to a sentence whose citations do not support it."
+    )
+    stale_after_s: float = Field(
+        3_600.0, gt=0, description="A live source without news for this long is called silent."
+    )
+
+
+class Log(_Section):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["auto", "logfmt", "json"] = Field(
+        "auto", description="`auto`: logfmt, coloured on a terminal."
+    )
+
+
+class Demo(_Section):
+    """The demo world."""
+
+    mode: Literal["auto", "on", "off"] = Field(
+        "auto", description="`auto`: show the demo world while no source is configured."
+    )
+    seed: int = Field(1, description="Seed of the simulated town.")
+
+
+class Settings(_Section):
+    """Everything that can be set."""
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".gnomon",
+        description="Folder under which Gnomon keeps everything.",
+    )
+    server: Server = Server()
+    record: RecordSettings = RecordSettings()
+    index: IndexSettings = IndexSettings()
+    ingest: Ingest = Ingest()
+    net: Net = Net()
+    models: Models = Models()
+    answer: AnswerSettings = AnswerSettings()
+    log: Log = Log()
+    demo: Demo = Demo()
+
+    @property
+    def models_dir(self) -> Path:
+        """Where weights are kept."""
+        return self.models.dir or self.home / "models"
+
+
+class Loaded(_Section):
+    """Settings and, for every dotted key that was set, where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Loaded:
+    """Read the settings. `flags` maps dotted keys (`server.port`) to values; None is not set.
+
+    `file` defaults to `$GNOMON_CONFIG`, else `gnomon.toml` in the current folder, if it exists.
+    Raises ConfigError that names the key, the value and what to do.
+    """
+    env = os.environ if env is None else env
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    given = {k: (v, f"flag --{k}") for k, v in (flags or {}).items() if v is not None}
+    for layer in (_from_file(_config_path(file, env)), _from_env(env), given):
+        for key, (value, source) in layer.items():
+            _known(key, source)
+            _put(tree, key, value)
+            origins[key] = source
+    _read_secret_files(tree, origins)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, origins) from None
+    return Loaded(settings=settings, origins=origins)
+
+
+def keys() -> Iterator[tuple[str, Any]]:
+    """Every dotted key with its pydantic field, in the order of the tree."""
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            for sub, subfield in section.model_fields.items():
+                yield f"{name}.{sub}", subfield
+        else:
+            yield name, field
+
+
+def show(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """(key, value, origin) for every key; secrets redacted."""
+    rows = []
+    for key, _ in keys():
+        value: Any = loaded.settings
+        for part in key.split("."):
+            value = getattr(value, part)
+        text = "(set, hidden)" if isinstance(value, SecretStr) else _plain(value)
+        rows.append((key, text, loaded.origins.get(key, "default")))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "(none)"
+    return str(value) if value != "" else '""'
+
+
+def _config_path(file: Path | None, env: Mapping[str, str]) -> Path | None:
+    if file is None and env.get(f"{ENV_PREFIX}CONFIG"):
+        file = Path(env[f"{ENV_PREFIX}CONFIG"])
+    if file is not None:
+        if not file.is_file():
+            raise ConfigError(
+                f"The settings file {file} does not exist.",
+                code="config.no_file",
+                hint="Correct --config or GNOMON_CONFIG.",
+                file=str(file),
+            )
+        return file
+    default = Path("gnomon.toml")
+    return default if default.is_file() else None
+
+
+def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
+    if path is None:
+        return {}
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not valid TOML: {error}.",
+            code="config.toml",
+            hint="Mend that line.",
+            file=str(path),
+        ) from None
+    flat: dict[str, tuple[Any, str]] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            for sub, subvalue in value.items():
+                flat[f"{key}.{sub}"] = (subvalue, str(path))
+        else:
+            flat[key] = (value, str(path))
+    for key, (_, source) in flat.items():
+        if key in _SECRETS:
+            raise ConfigError(
+                f"{key} is a secret and must not stand in {source}.",
+                code="config.secret_in_file",
+                hint=f"Set {_env_name(key)}, or point {key}_file at a file that holds it.",
+                key=key,
+            )
+    return flat
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    flat: dict[str, tuple[Any, str]] = {}
+    tuples = {k for k, f in keys() if _is_tuple(f.annotation)}
+    for name, text in env.items():
+        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+            continue
+        key = name[len(ENV_PREFIX) :].lower().replace("__", ".")
+        value: Any = text
+        if key in tuples:
+            value = tuple(part.strip() for part in text.split(",") if part.strip())
+        flat[key] = (value, f"environment {name}")
+    return flat
+
+
+def _is_tuple(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is tuple
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    section, dot, name = key.partition(".")
+    if dot:
+        tree.setdefault(section, {})[name] = value
+    else:
+        tree[section] = value
+
+
+def _known(key: str, source: str) -> None:
+    known = [k for k, _ in keys()]
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else "`gnomon config show` lists all keys."
+    raise ConfigError(
+        f"Unknown setting {key} (from {source}).", code="config.unknown_key", hint=hint, key=key
+    )
+
+
+def _read_secret_files(tree: dict[str, Any], origins: dict[str, str]) -> None:
+    for key in _SECRETS:
+        section, _, name = key.partition(".")
+        path = tree.get(section, {}).get(f"{name}_file")
+        if not path or key in origins:
+            continue
+        try:
+            secret = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{key}_file names {path}, which cannot be read: {error}.",
+                code="config.secret_file",
+                hint="Correct the path or its permissions.",
+                key=key,
+            ) from None
+        _put(tree, key, secret)
+        origins[key] = f"file {path}"
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:2])
+    if key not in origins:
+        key = key.split(".")[0] if key.split(".")[0] in origins else key
+    shown = "(hidden)" if key in _SECRETS else repr(first["input"])
+    field = dict(keys()).get(key)
+    hint = f"{field.description}" if field is not None else "`gnomon config show` lists all keys."
+    choices = get_args(field.annotation) if field is not None else ()
+    if choices and all(isinstance(c, str) for c in choices):
+        hint += f" Choices: {', '.join(choices)}."
+    return ConfigError(
+        f"{key} = {shown} (from {origins.get(key, 'default')}) is not valid: {first['msg']}.",
+        code="config.invalid",
+        hint=hint,
+        key=key,
+    )
+
+
+def _env_name(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+_SECRETS = tuple(k for k, f in keys() if "SecretStr" in str(f.annotation))

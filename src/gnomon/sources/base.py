@@ -1,0 +1,85 @@
+"""The contract of a source: one module, one `SourceSpec`, one `follow`.
+
+Rules that `gnomon.testing.check_source` holds every source to:
+
+* The cursor of a batch never passes changes that were not handed over with or before it.
+* Delivery is at least once, so keys are stable: the same thing gets the same key after a restart.
+* Unknown upstream fields are kept in `extra` or counted, never fatal; one bad item is a
+  `Notice` or a count, never the end of the stream.
+* A loss that cannot be replayed is a `Gap`.
+* `follow` raises `UpstreamError`s (transient ones are retried by the runner with back-off) and
+  returns when the source has an end (a file). It is always driven under `contextlib.aclosing`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from gnomon.clock import Clock
+from gnomon.net.base import Fetcher
+from gnomon.types import Batch, Cursor, Policy, SourceConfig
+
+
+class SourceSettings(BaseModel):
+    """Base of a source's settings: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Context(Protocol):
+    """What the runner lends to a running source. Nothing else of the house is reachable."""
+
+    @property
+    def config(self) -> SourceConfig:
+        """The source's name and raw settings."""
+        ...
+
+    @property
+    def settings(self) -> Any:
+        """The parsed settings, an instance of the spec's `settings` class."""
+        ...
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """The guarded door."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time; also `clock.sleep`, which the runner can interrupt."""
+        ...
+
+    @property
+    def rng(self) -> random.Random:
+        """Randomness, for jitter."""
+        ...
+
+    def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
+        """The source answered just now, with or without news; shown as its health."""
+        ...
+
+    def count(self, reason: str, n: int = 1) -> None:
+        """Count something that was skipped, by a short reason (`item.unparsable`)."""
+        ...
+
+
+class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A connector: its name, what it needs, and how to run it."""
+
+    name: str
+    title: str
+    docs_url: str
+    follow: Callable[[Context, Cursor | None], AsyncIterator[Batch]]
+    settings: type[SourceSettings]
+    needs: tuple[str, ...] = ()
+    """What an operator must provide (`key`, `contact`, `public_url`); empty: nothing."""
+    policy: Policy = Policy()
+    state: str = "polling"
+    """The state that health shows while all is well: `live` or `polling`."""
+    identify: Callable[[str], SourceConfig | None] = lambda text: None
+    """From what a person pasted (a URL, a handle, a path) to a configuration, if it is ours."""

@@ -1,0 +1,1 @@
+"""The demo world, stand-in servers and contract checks. Public: plugin authors use it."""
