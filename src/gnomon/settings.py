@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from gnomon.errors import ConfigError
 
 ENV_PREFIX = "GNOMON_"
+_NOT_SETTINGS = ("GNOMON_CONFIG", "GNOMON_TEST_")
 
 
 class _Section(BaseModel):
@@ -203,7 +204,7 @@ def load(
     return Loaded(settings=settings, origins=origins)
 
 
-def keys() -> Iterator[tuple[str, Any]]:
+def fields() -> Iterator[tuple[str, Any]]:
     """Every dotted key with its pydantic field, in the order of the tree."""
     for name, field in Settings.model_fields.items():
         section = field.annotation
@@ -214,10 +215,16 @@ def keys() -> Iterator[tuple[str, Any]]:
             yield name, field
 
 
+def choices(field: Any) -> tuple[str, ...]:
+    """The words that a setting may take, empty if it is not a choice."""
+    options = get_args(field.annotation)
+    return tuple(options) if options and all(isinstance(o, str) for o in options) else ()
+
+
 def show(loaded: Loaded) -> list[tuple[str, str, str]]:
     """(key, value, origin) for every key; secrets redacted."""
     rows = []
-    for key, _ in keys():
+    for key, _ in fields():
         value: Any = loaded.settings
         for part in key.split("."):
             value = getattr(value, part)
@@ -282,9 +289,9 @@ def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
 
 def _from_env(env: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     flat: dict[str, tuple[Any, str]] = {}
-    tuples = {k for k, f in keys() if _is_tuple(f.annotation)}
+    tuples = {k for k, f in fields() if _is_tuple(f.annotation)}
     for name, text in env.items():
-        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+        if not name.startswith(ENV_PREFIX) or name.startswith(_NOT_SETTINGS):
             continue
         key = name[len(ENV_PREFIX) :].lower().replace("__", ".")
         value: Any = text
@@ -307,7 +314,7 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _known(key: str, source: str) -> None:
-    known = [k for k, _ in keys()]
+    known = [k for k, _ in fields()]
     if key in known:
         return
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -342,11 +349,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     if key not in origins:
         key = key.split(".")[0] if key.split(".")[0] in origins else key
     shown = "(hidden)" if key in _SECRETS else repr(first["input"])
-    field = dict(keys()).get(key)
+    field = dict(fields()).get(key)
     hint = f"{field.description}" if field is not None else "`gnomon config show` lists all keys."
-    choices = get_args(field.annotation) if field is not None else ()
-    if choices and all(isinstance(c, str) for c in choices):
-        hint += f" Choices: {', '.join(choices)}."
+    if field is not None and choices(field):
+        hint += f" Choices: {', '.join(choices(field))}."
     return ConfigError(
         f"{key} = {shown} (from {origins.get(key, 'default')}) is not valid: {first['msg']}.",
         code="config.invalid",
@@ -359,4 +365,4 @@ def _env_name(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-_SECRETS = tuple(k for k, f in keys() if "SecretStr" in str(f.annotation))
+_SECRETS = tuple(k for k, f in fields() if "SecretStr" in str(f.annotation))

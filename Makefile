@@ -1,0 +1,82 @@
+# Everything a developer or user does, in one place. Needs only make, Python >= 3.11 and pip.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+# Tests keep their own copy of the weights, so that they never touch a user's home.
+MODELS := $(CURDIR)/.cache/models
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test test-all lint types docs demo bench release lock clean
+
+help:  ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.run  ## Set everything up and start Gnomon on http://127.0.0.1:8420
+	$(BIN)/gnomon up
+
+setup: $(VENV)/.run $(VENV)/.dev  ## Install everything, development tools included
+
+test: $(VENV)/.dev $(VENV)/.models  ## Run the default test suite
+	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev $(VENV)/.models  ## Run every test, the slow ones too
+	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Check style, types, floors and generated documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/reference.py --check
+
+types: $(VENV)/.dev  ## Check types only
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev  ## Write the generated reference pages anew
+	$(BIN)/python scripts/reference.py
+
+demo: $(VENV)/.run  ## Say what is true in the demo world now
+	$(BIN)/gnomon demo
+
+bench: $(VENV)/.dev $(VENV)/.models  ## Run the benchmarks; results go to bench/results/
+	$(PIP) install -r requirements/bench.txt
+	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m bench
+
+release: lint test  ## Build the wheel and the source archive into dist/
+	$(PIP) install build
+	$(BIN)/python -m build
+
+lock:  ## Resolve the dependencies anew (needs uv)
+	for extra in main llm bench dev; do \
+	  uv pip compile pyproject.toml $$( [ $$extra = main ] || echo --extra $$extra ) \
+	    --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --no-header --quiet --output-file requirements/$$extra.txt || exit 1; done
+
+clean:  ## Remove everything that was built; keeps your data
+	rm -rf $(VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Gnomon needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.main: requirements/main.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/main.txt
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+# The language model is an extra: where no wheel of its engine exists, answers stay extractive.
+$(VENV)/.run: $(VENV)/.main requirements/llm.txt
+	$(PIP) install --require-hashes -r requirements/llm.txt || \
+	  echo "No embedded language model on this machine; Gnomon answers by quoting."
+	$(BIN)/gnomon models fetch || echo "Weights are missing; 'gnomon models fetch' tries again."
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.main requirements/dev.txt
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.dev
+	$(BIN)/gnomon models fetch --dir $(MODELS)
+	@touch $@
