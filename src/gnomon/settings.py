@@ -135,6 +135,9 @@ class Log(_Section):
     format: Literal["auto", "logfmt", "json"] = Field(
         "auto", description="`auto`: logfmt, coloured on a terminal."
     )
+    otlp_endpoint: str = Field(
+        "", description="OpenTelemetry collector (OTLP over HTTP) that receives spans, if any."
+    )
 
 
 class Demo(_Section):
@@ -215,6 +218,14 @@ def fields() -> Iterator[tuple[str, Any]]:
             yield name, field
 
 
+def split(key: str, text: str) -> str | tuple[str, ...]:
+    """The value that `text` stands for: lists are separated by commas."""
+    annotation = next((f.annotation for k, f in fields() if k == key), None)
+    if getattr(annotation, "__origin__", None) is not tuple:
+        return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def choices(field: Any) -> tuple[str, ...]:
     """The words that a setting may take, empty if it is not a choice."""
     options = get_args(field.annotation)
@@ -289,20 +300,12 @@ def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
 
 def _from_env(env: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     flat: dict[str, tuple[Any, str]] = {}
-    tuples = {k for k, f in fields() if _is_tuple(f.annotation)}
     for name, text in env.items():
         if not name.startswith(ENV_PREFIX) or name.startswith(_NOT_SETTINGS):
             continue
         key = name[len(ENV_PREFIX) :].lower().replace("__", ".")
-        value: Any = text
-        if key in tuples:
-            value = tuple(part.strip() for part in text.split(",") if part.strip())
-        flat[key] = (value, f"environment {name}")
+        flat[key] = (split(key, text), f"environment {name}")
     return flat
-
-
-def _is_tuple(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is tuple
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

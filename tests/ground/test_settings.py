@@ -73,7 +73,7 @@ def test_secrets_are_hidden_and_can_come_from_a_file(tmp_path: Path) -> None:
     assert loaded.settings.server.api_key is not None
     assert loaded.settings.server.api_key.get_secret_value() == "hush-hush"
     assert "hush-hush" not in repr(settings.show(loaded)) + repr(loaded)
-    assert dict((k, o) for k, _, o in settings.show(loaded))["server.api_key"] == f"file {key}"
+    assert {k: o for k, _, o in settings.show(loaded)}["server.api_key"] == f"file {key}"
 
 
 def test_lists_in_the_environment_are_separated_by_commas() -> None:

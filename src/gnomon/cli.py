@@ -1,0 +1,407 @@
+"""The commands. Each is thin: it reads the settings, calls one thing, prints.
+
+Exit status: 0 done, 1 failed, 2 the operator's to mend, 3 a source or site, 4 our own store.
+Commands that ask or search use the server of the home if one runs; else they open the home for
+as long as they take.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gnomon import __version__, settings
+from gnomon.client import Client, running
+from gnomon.errors import ConfigError, GnomonError
+
+app = typer.Typer(
+    name="gnomon",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A self-hosted AI that knows what is happening now, and proves what it says.",
+)
+sources = typer.Typer(no_args_is_help=True, help="Follow and unfollow sources.")
+config = typer.Typer(no_args_is_help=True, help="Show the settings.")
+record = typer.Typer(no_args_is_help=True, help="Back up, export, import and check the record.")
+models = typer.Typer(no_args_is_help=True, help="Fetch and list models.")
+app.add_typer(sources, name="sources")
+app.add_typer(config, name="config")
+app.add_typer(record, name="record")
+app.add_typer(models, name="models")
+
+_flags: dict[str, Any] = {}
+_files: list[Path] = []
+
+AsOf = Annotated[
+    str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MARKS = {"supported": "✓", "partly": "~", "not_supported": "✗", "contradicted": "✗"}
+
+
+@app.callback()
+def _options(
+    home: Annotated[
+        Path | None, typer.Option(help="Folder under which Gnomon keeps everything.")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Settings file; default ./gnomon.toml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting as KEY=VALUE; repeatable.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda v: _version(v))
+    ] = False,
+) -> None:
+    _flags.clear()
+    _flags["home"] = home
+    for text in overrides or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text} has no value.", hint="Write --set KEY=VALUE.")
+        _flags[key] = settings.split(key, value)
+    _files[:] = [config_file] if config_file else []
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+def _load(**flags: Any) -> settings.Loaded:
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    return settings.load(_flags | given, file=_files[0] if _files else None)
+
+
+@contextmanager
+def _client() -> Iterator[Client]:
+    """The running server of this home, else one of our own for as long as it is needed."""
+    loaded = _load()
+    found = running(loaded.settings.home)
+    if found:
+        yield Client(found.url, loaded.settings)
+        return
+    from gnomon.app import private_server
+
+    with private_server(loaded.settings) as url:
+        yield Client(url, loaded.settings)
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+    demo: Annotated[
+        bool | None, typer.Option("--demo/--no-demo", help="Show the demo world, or never.")
+    ] = None,
+) -> None:
+    """Follow the sources and serve the page and the API until interrupted."""
+    mode = None if demo is None else "on" if demo else "off"
+    loaded = _load(
+        server__host=host, server__port=port, home=home or _flags["home"], demo__mode=mode
+    )
+    from gnomon.app import serve
+
+    serve(loaded.settings, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    as_of: AsOf = "",
+    extract: Annotated[
+        bool, typer.Option("--extract", help="Quote only; use no language model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a question; prints each sentence as soon as it is checked."""
+    body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
+    with _client() as server:
+        answer: dict[str, Any] = {}
+        for event, data in server.events("/v1/ask", body):
+            if event == "sentence" and not as_json:
+                sentence = data["sentence"]
+                numbers = "".join(f" [{n}]" for n in sentence["citations"])
+                print(
+                    f"{MARKS[sentence['verdict']['kind']]} {sentence['text']}{numbers}", flush=True
+                )
+            elif event == "finished":
+                answer = data["answer"]
+            elif event == "error":
+                raise GnomonError(data["message"], code=data["code"], hint=data.get("hint", ""))
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        _print_answer(answer)
+
+
+def _print_answer(answer: dict[str, Any]) -> None:
+    if answer["abstained"]:
+        print("The evidence does not contain an answer.")
+        if answer.get("closest"):
+            closest = answer["closest"]
+            print(f"Closest passage ({_from(closest)}): “{closest['quote']}”")
+    for citation in answer["citations"]:
+        print(f"\n[{citation['number']}] {_from(citation)}\n    “{citation['quote']}”")
+        if citation["url"]:
+            print(f"    {citation['url']}")
+    freshness = answer["freshness"]
+    if freshness.get("newest_at"):
+        print(f"\nNewest evidence: {_local(freshness['newest_at'])}.")
+    for source in freshness["silent"]:
+        print(f"Silent: {source['title'] or source['name']}: {source['text']}")
+    for note in answer["notes"]:
+        print(f"Note: {note}")
+
+
+def _from(citation: dict[str, Any]) -> str:
+    when = citation.get("published_at") or citation.get("observed_at")
+    copies = f", same text ×{citation['copies']}" if citation["copies"] > 1 else ""
+    title = citation["title"] or citation["key"]
+    return f"{citation['source']}: {title}, {_local(when)}{copies}"
+
+
+def _local(when: str | None) -> str:
+    if when is None:
+        return "undated"
+    return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help='Words, "phrases", +must, -not.')],
+    as_of: AsOf = "",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many results.")] = 10,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind, such as post.")] = None,
+    lang: Annotated[list[str] | None, typer.Option(help="Only this language, such as en.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Only this site.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search what was seen, without a model."""
+    with _client() as server:
+        found = server.call(
+            "GET",
+            "/v1/search",
+            q=text,
+            as_of=as_of,
+            limit=limit,
+            source=source or (),
+            kind=kind or (),
+            lang=lang or (),
+            domain=domain or (),
+            newest=newest or None,
+        )
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for hit in found["hits"]:
+        when = hit.get("published_at") or hit.get("observed_at")
+        print(
+            f"{hit['title'] or hit['key']}\n    {hit['source']}, {_local(when)}\n    {hit['snippet']}"
+        )
+    if not found["hits"]:
+        print("Nothing found.")
+
+
+@sources.command("list")
+def sources_list(as_json: Json = False) -> None:
+    """List the sources with their health and lag."""
+    with _client() as server:
+        states = server.call("GET", "/v1/sources")["sources"]
+    if as_json:
+        print(json.dumps(states, ensure_ascii=False, indent=2))
+        return
+    for state in states:
+        print(
+            f"{state['name']}\n    {state['text'] or state['state']}; {state['documents']} documents"
+        )
+    if not states:
+        print("No sources yet. Add one with `gnomon sources add URL`.")
+
+
+@sources.command("add")
+def sources_add(
+    address: Annotated[str, typer.Argument(help="Address of a feed or page, or a file's path.")],
+    source_name: Annotated[str | None, typer.Option("--name", help="A name of your own.")] = None,
+) -> None:
+    """Find out what an address is, and follow it."""
+    with _client() as server:
+        added = server.call("POST", "/v1/sources", {"text": address, "name": source_name})
+    print(f"Following {added['name']} ({added['type']}).")
+
+
+@sources.command("pause")
+def sources_pause(source: Annotated[str, typer.Argument(help="Name of the source.")]) -> None:
+    """Stop following a source until it is resumed."""
+    _source_action(source, "pause")
+
+
+@sources.command("resume")
+def sources_resume(source: Annotated[str, typer.Argument(help="Name of the source.")]) -> None:
+    """Follow a paused source again, from where it stopped."""
+    _source_action(source, "resume")
+
+
+@sources.command("remove")
+def sources_remove(source: Annotated[str, typer.Argument(help="Name of the source.")]) -> None:
+    """Stop following a source; what it brought stays."""
+    with _client() as server:
+        server.call("DELETE", f"/v1/sources/{_quoted(source)}")
+    print(f"Removed {source}.")
+
+
+def _source_action(source: str, action: str) -> None:
+    with _client() as server:
+        server.call("POST", f"/v1/sources/{_quoted(source)}/{action}")
+    print(f"{source}: {action}d.")
+
+
+def _quoted(source: str) -> str:
+    from urllib.parse import quote
+
+    return quote(source, safe="")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say in a sentence how each source, model and store stands."""
+    loaded = _load()
+    serving = running(loaded.settings.home)
+    with _client() as server:
+        status = server.call("GET", "/v1/status")
+    if as_json:
+        print(json.dumps(status, ensure_ascii=False, indent=2))
+        return
+    print(f"Home: {loaded.settings.home}")
+    print(f"Server: {serving.url if serving else 'not running; start it with `gnomon up`'}")
+    for part in ("record", "index"):
+        facts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in status[part].items())
+        print(f"{part.title()}: {facts}")
+    for state in status["models"]:
+        print(f"Model {state['name']} ({state['role']}): {state['text'] or state['state']}")
+    for state in status["sources"]:
+        print(f"Source {state['name']}: {state['text'] or state['state']}")
+
+
+@app.command()
+def demo() -> None:
+    """Say what is true in the demo world now, and what changed lately."""
+    from gnomon.app import demo_town
+    from gnomon.clock import SystemClock
+    from gnomon.testing.world import describe
+
+    clock = SystemClock()
+    print(describe(demo_town(_load().settings, clock).world, clock.now()))
+
+
+@config.command("show")
+def config_show(as_json: Json = False) -> None:
+    """Print every setting with its value and origin; secrets stay hidden."""
+    rows = settings.show(_load())
+    if as_json:
+        print(json.dumps([{"key": k, "value": v, "origin": o} for k, v, o in rows], indent=2))
+        return
+    width = max(len(key) for key, _, _ in rows)
+    for key, value, origin in rows:
+        print(f"{key:<{width}}  {value}  ({origin})")
+
+
+@record.command("backup")
+def record_backup(path: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
+    """Write a consistent copy of the record, also while Gnomon runs."""
+    from gnomon.app import opened_record
+
+    with opened_record(_load().settings) as store:
+        store.backup(path)
+    print(f"Wrote {path} ({path.stat().st_size:,} bytes).")
+
+
+@record.command("export")
+def record_export(
+    path: Annotated[Path, typer.Argument(help="File: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.")],
+) -> None:
+    """Write every version, deletion and gap to a file."""
+    from gnomon.app import opened_record
+    from gnomon.record.transfer import export_file
+
+    with opened_record(_load().settings) as store:
+        rows = export_file(store, path)
+    print(f"Wrote {rows:,} rows to {path}.")
+
+
+@record.command("import")
+def record_import(
+    path: Annotated[Path, typer.Argument(help="File of an export, or rows.")],
+) -> None:
+    """Load history from a file; each row keeps the moment at which it was observed."""
+    from gnomon.app import opened_record
+    from gnomon.record.transfer import import_file
+
+    loaded = _load()
+    if found := running(loaded.settings.home):
+        raise ConfigError(
+            f"Gnomon runs at {found.url} and holds this record.",
+            code="record.in_use",
+            hint="Stop it, import, and start it again.",
+        )
+    with opened_record(loaded.settings) as store:
+        report = import_file(store, path, now=datetime.now(UTC))
+    print(f"Loaded {report.loaded:,} rows from {path}.")
+    for line, reason in report.skipped[:20]:
+        print(f"Skipped line {line}: {reason}")
+    if len(report.skipped) > 20:
+        print(f"… and {len(report.skipped) - 20:,} more skipped lines.")
+
+
+@record.command("check")
+def record_check() -> None:
+    """Check every stored page; fails if one is damaged."""
+    from gnomon.app import opened_record
+
+    with opened_record(_load().settings) as store:
+        store.check()
+        stats = store.stats()
+    print(f"The record is sound: {stats.versions:,} versions of {stats.documents:,} documents.")
+
+
+@models.command("fetch")
+def models_fetch(
+    directory: Annotated[Path | None, typer.Option("--dir", help="Where to keep them.")] = None,
+) -> None:
+    """Fetch the weights, pinned by version and hash; does nothing where they are there."""
+    from gnomon.models.fetch import fetch
+
+    fetch(directory or _load().settings.models_dir, progress=lambda text: print(text, flush=True))
+
+
+@models.command("list")
+def models_list() -> None:
+    """List the models and how each stands."""
+    with _client() as server:
+        for state in server.call("GET", "/v1/status")["models"]:
+            print(f"{state['name']} ({state['role']}): {state['text'] or state['state']}")
+
+
+def main() -> None:
+    """Entry point of the `gnomon` command."""
+    try:
+        app()
+    except GnomonError as error:
+        print(f"gnomon: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        sys.exit(1)
