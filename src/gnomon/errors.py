@@ -90,3 +90,23 @@ class UpstreamTransient(Transient, UpstreamError):
 
 class UpstreamTerminal(Terminal, UpstreamError):
     """A source or site said no for good: gone, forbidden, refused by our own guard."""
+
+
+class ModelTransient(Transient, ModelError):
+    """A failure of a model that may pass: a busy endpoint, a broken connection."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        code: str = "",
+        hint: str = "",
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint, **fields)
+        self.retry_after_s = retry_after_s
+
+
+class ModelTerminal(Terminal, ModelError):
+    """A model said no for good: unknown, forbidden, a request that it cannot take."""

