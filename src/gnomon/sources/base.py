@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gnomon.clock import Clock
 from gnomon.net.base import Fetcher
+from gnomon.settings import Ingest
 from gnomon.types import Batch, Cursor, Policy, SourceConfig
 
 
@@ -57,6 +58,11 @@ class Context(Protocol):
     @property
     def rng(self) -> random.Random:
         """Randomness, for jitter."""
+        ...
+
+    @property
+    def limits(self) -> Ingest:
+        """The operator's bounds on schedules and back-off."""
         ...
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:

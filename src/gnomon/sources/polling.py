@@ -1,0 +1,117 @@
+"""What every polled address needs: conditional requests and one reading of HTTP's refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gnomon.errors import UpstreamTerminal, UpstreamTransient
+from gnomon.net.base import Purpose, Response
+from gnomon.sources.base import Context
+
+REFUSED_RETRY_S = 3_600.0
+"""An address that is missing or refuses the request is tried again after this long."""
+
+
+class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the server gave to recognise a version by, byte for byte as it came."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Request headers that ask for a body only if it changed."""
+        headers = {}
+        if self.etag:
+            headers["if-none-match"] = self.etag
+        if self.last_modified:
+            headers["if-modified-since"] = self.last_modified
+        return headers
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Validators:
+        """Those of a response."""
+        return cls(etag=headers.get("etag", ""), last_modified=headers.get("last-modified", ""))
+
+
+async def ask(
+    ctx: Context,
+    url: str,
+    *,
+    purpose: Purpose,
+    validators: Validators | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Fetch `url`. Only an answer with a body, 304, 404 and 410 come back.
+
+    Raises UpstreamTerminal `source.forbidden` for 401, 403, 407 and 451, UpstreamTransient
+    `source.refused` for every other 4xx, and whatever the door raises.
+    """
+    conditions = validators.headers() if validators is not None else {}
+    response = await ctx.fetcher.fetch(
+        url, purpose=purpose, headers={**(headers or {}), **conditions}
+    )
+    status = response.status
+    if 200 <= status < 300 or status in (304, 404, 410):
+        return response
+    if status in (401, 403, 407, 451):
+        raise UpstreamTerminal(
+            f"{url} answers {status}: it does not let us read it.",
+            code="source.forbidden",
+            hint="Open the address in a browser; it may need an account, or have moved.",
+            url=url,
+            status=status,
+        )
+    raise UpstreamTransient(
+        f"{url} answers {status}.",
+        code="source.refused",
+        retry_after_s=REFUSED_RETRY_S,
+        hint="Check the address.",
+        url=url,
+        status=status,
+    )
+
+
+def short_hash(*parts: str) -> str:
+    """12 hex digits of the parts: enough to tell versions of one thing apart."""
+    digest = blake2b(digest_size=6)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def body_hash(body: bytes) -> str:
+    """12 hex digits of a body."""
+    return blake2b(body, digest_size=6).hexdigest()
+
+
+def web_address(text: str) -> str:
+    """`text` as an http(s) address if it is one, a host name completed to one; else empty."""
+    text = text.strip()
+    if any(c.isspace() or ord(c) < 33 for c in text):
+        return ""
+    if "://" not in text:
+        host = text.partition("/")[0]
+        dotted = "." in host.partition(":")[0].strip(".") or host.startswith("localhost")
+        if not dotted or text.startswith((".", "/", "~", "@")):
+            return ""
+        text = f"https://{text}"
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme.lower() in ("http", "https") and parts.hostname
+        _ = parts.port
+    except ValueError:
+        return ""
+    return text if valid else ""
+
+
+def name_for(type: str, url: str) -> str:
+    """A readable, stable name for a source at `url`: `feed:www.example.org/news.xml`."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{type}:{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}{query}"
