@@ -1,1 +1,1 @@
-"""The HTTP doors and the first page."""
+"""The doors: the HTTP API in its three shapes, and the page that uses it."""

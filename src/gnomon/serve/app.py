@@ -1,0 +1,70 @@
+"""The HTTP application: every route behind one guard, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from gnomon.serve import (
+    ask,
+    catalogue,
+    chat,
+    documents,
+    errors,
+    following,
+    responses,
+    search,
+    system,
+)
+from gnomon.serve.guard import Guard
+from gnomon.serve.services import Services
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over `services`. `check_bind` belongs before listening, not here."""
+    settings = services.settings
+    middleware = [Middleware(Guard, settings=settings, ids=services.ids)]
+    if settings.server.cors_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.server.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "last-event-id"],
+        )
+        middleware.insert(0, cors)  # Before the guard: a preflight carries no key.
+    app = FastAPI(
+        title="Gnomon",
+        version=services.version,
+        summary="Live sources, remembered, found, and answered with checked sentences.",
+        middleware=middleware,
+        docs_url=None,  # These pages load scripts from elsewhere.
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    errors.install(app)
+    for room in (system, ask, search, documents, following, responses, chat, catalogue):
+        app.include_router(room.router)
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/page", _PageFiles(directory=PAGE), name="page")
+    return app
+
+
+class _PageFiles(StaticFiles):
+    """The page's files, checked for newness on each use so that an upgrade shows at once."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["cache-control"] = "no-cache"
+        return response

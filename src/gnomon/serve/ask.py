@@ -1,0 +1,184 @@
+"""`/v1/ask`: the native way to ask, streaming every step of an answer as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gnomon.answer.base import (
+    AnswerEvent,
+    AnswerMode,
+    Finished,
+    Planned,
+    Question,
+    Retrieved,
+    Turn,
+    Written,
+)
+from gnomon.errors import GnomonError
+from gnomon.log import get_logger
+from gnomon.serve.compose import citation_json
+from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
+from gnomon.serve.errors import ApiError, shown
+from gnomon.serve.moments import moment
+from gnomon.serve.services import Services
+from gnomon.serve.sse import EventStream, event, unless_gone
+from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
+from gnomon.types import Answer, Citation
+
+router = APIRouter(tags=["Ask"], route_class=JsonRoute)
+_log = get_logger()
+
+Names = list[str]
+
+
+class AskRequest(BaseModel):
+    """A question, the moment that it is asked about, and what may be cited."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str
+    as_of: str | None = Field(None, description="ISO 8601 with a zone, or `2 hours ago`.")
+    mode: AnswerMode = "fast"
+    stream: bool = True
+    store: bool = True
+    previous_id: str | None = Field(None, description="Id of the answer that this follows on.")
+    instructions: str = Field("", max_length=MAX_QUESTION_CHARS)
+    since: str | None = None
+    until: str | None = None
+    sources: Names = Field(default=[], max_length=50)
+    kinds: Names = Field(default=[], max_length=50)
+    langs: Names = Field(default=[], max_length=50)
+    authors: Names = Field(default=[], max_length=50)
+    domains: Names = Field(default=[], max_length=50)
+    not_domains: Names = Field(default=[], max_length=50)
+    max_sentences: int = Field(4, ge=1, le=50)
+
+
+@router.post("/v1/ask", summary="Ask a question")
+async def ask(body: AskRequest, request: Request) -> Response:
+    """Stream `planned`, `retrieved`, `sentence`…, `finished` (or `error`); or, with
+    `stream: false`, return what `finished` carries."""
+    services = services_of(request)
+    question = await _question(body, services)
+    asked = _Asked(body, question, services, base_url(request, services))
+    if body.stream:
+        return EventStream(asked.stream(), services.clock)
+    return JsonResponse(await unless_gone(asked.run(), request.receive))
+
+
+class _Asked:
+    """One question on its way."""
+
+    def __init__(
+        self, body: AskRequest, question: Question, services: Services, base_url: str
+    ) -> None:
+        self._body = body
+        self._question = question
+        self._services = services
+        self._base_url = base_url
+        self._id = services.ids.new("ask")
+
+    async def run(self) -> dict[str, Any]:
+        """What the last event carries."""
+        last: dict[str, Any] = {}
+        async with aclosing(self._events()) as events:
+            async for _, payload in events:
+                last = payload
+        return last
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """The events; a failure becomes `error` and the end."""
+        try:
+            async with aclosing(self._events()) as events:
+                async for name, payload in events:
+                    yield event(name, payload)
+        except GnomonError as error:
+            _log.warning("ask.failed", code=error.code, error=str(error))
+            told = {"message": error.message, "code": error.code, "hint": error.hint}
+            yield event("error", told)
+        except Exception:
+            _log.exception("ask.failed")
+            told = {"message": "Something went wrong inside Gnomon.", "code": "internal"}
+            yield event("error", told | {"hint": "The log tells more."})
+
+    async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        pipeline = self._services.answerer.answer(self._question)
+        async with aclosing(pipeline) as steps:  # type: ignore[type-var]
+            async for step in steps:
+                if isinstance(step, Finished) and self._body.store:
+                    await asyncio.to_thread(
+                        self._services.threads.save,
+                        self._id,
+                        answer=step.answer,
+                        response={},
+                        previous_id=self._body.previous_id,
+                    )
+                yield self._described(step)
+
+    def _described(self, step: AnswerEvent) -> tuple[str, dict[str, Any]]:
+        match step:
+            case Planned(plan=plan):
+                return "planned", {"id": self._id, "plan": msgspec.to_builtins(plan)}
+            case Retrieved():
+                return "retrieved", {
+                    "citations": self._citations(step.citations),
+                    "freshness": msgspec.to_builtins(step.freshness),
+                    "took_ms": step.took_ms,
+                }
+            case Written():
+                return "sentence", {
+                    "sentence": msgspec.to_builtins(step.sentence),
+                    "citations": self._citations(step.citations),
+                }
+            case Finished(answer=answer):
+                return "finished", {"id": self._id, "answer": self._answer(answer)}
+
+    def _citations(self, citations: tuple[Citation, ...]) -> list[dict[str, Any]]:
+        return [citation_json(c, self._base_url) for c in citations]
+
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        plain: dict[str, Any] = msgspec.to_builtins(answer)
+        plain["citations"] = self._citations(answer.citations)
+        if answer.closest is not None:
+            plain["closest"] = citation_json(answer.closest, self._base_url)
+        plain["text"] = answer.text
+        return plain
+
+
+async def _question(body: AskRequest, services: Services) -> Question:
+    history: tuple[Turn, ...] = ()
+    if body.previous_id:
+        if await asyncio.to_thread(services.threads.get, body.previous_id) is None:
+            raise ApiError(
+                400,
+                f"previous_id = {shown(body.previous_id)} names no stored answer.",
+                code="answer.unknown",
+                param="previous_id",
+            )
+        turns = await asyncio.to_thread(services.threads.history, body.previous_id)
+        history = tuple(turns)
+    return Question(
+        text=question_text(body.question, "question"),
+        as_of=moment(body.as_of, services.clock, param="as_of"),
+        mode=body.mode,
+        history=history,
+        instructions=body.instructions,
+        since=moment(body.since, services.clock, param="since", bound=True),
+        until=moment(body.until, services.clock, param="until", bound=True),
+        sources=tuple(body.sources),
+        kinds=tuple(body.kinds),
+        langs=tuple(body.langs),
+        authors=tuple(body.authors),
+        domains=tuple(body.domains),
+        not_domains=tuple(body.not_domains),
+        max_sentences=body.max_sentences,
+    )

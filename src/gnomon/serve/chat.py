@@ -1,0 +1,224 @@
+"""`/v1/chat/completions`: the older chat API over the same checked answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gnomon.answer.base import Finished, Question, Written
+from gnomon.errors import GnomonError
+from gnomon.log import get_logger
+from gnomon.serve.compose import Composer
+from gnomon.serve.conversation import converse, ignored, limits, mode_of, text_format_only
+from gnomon.serve.errors import ApiError, bad_request, openai_body
+from gnomon.serve.moments import moment
+from gnomon.serve.narrowing import narrow
+from gnomon.serve.services import Services
+from gnomon.serve.sse import EventStream, data, unless_gone
+from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
+from gnomon.types import Answer
+
+router = APIRouter(tags=["OpenAI: Chat"], route_class=JsonRoute)
+_DONE = b"data: [DONE]\n\n"
+_log = get_logger()
+
+
+class StreamOptions(BaseModel):
+    """What a stream carries besides text."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool | None = None
+
+
+class ChatRequest(BaseModel):
+    """A request as OpenAI's and xAI's clients send it, with `as_of` of our own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = "gnomon"
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    deferred: bool | None = None
+    max_completion_tokens: int | None = Field(None, ge=1, le=100_000)
+    max_tokens: int | None = Field(None, ge=1, le=100_000)
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    functions: list[dict[str, Any]] | None = None
+    search_parameters: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
+    as_of: str | None = Field(None, description="Answer as of this moment: ISO 8601 with a zone.")
+
+
+@router.post("/v1/chat/completions", summary="Ask, in OpenAI's Chat Completions format")
+async def create_chat_completion(body: ChatRequest, request: Request) -> Response:
+    """Answer, whole or as a stream of chunks."""
+    services = services_of(request)
+    exchange = _Exchange(body, services, base_url(request, services))
+    if body.stream:
+        return EventStream(exchange.stream(), services.clock)
+    return JsonResponse(await unless_gone(exchange.run(), request.receive))
+
+
+class _Exchange:
+    """One request and the answer that grows for it."""
+
+    def __init__(self, body: ChatRequest, services: Services, base_url: str) -> None:
+        self._body = body
+        self._services = services
+        self._question = _question(body, services)
+        self._ignored = ignored(body.model_extra)
+        parameters = body.search_parameters or {}
+        self._cites = parameters.get("return_citations") is not False
+        self._composer = Composer(base_url=base_url, inline=self._cites)
+        self._head = {
+            "id": services.ids.new("chatcmpl"),
+            "created": int(services.clock.now().timestamp()),
+            "model": body.model,
+            "system_fingerprint": f"gnomon-{services.version}",
+        }
+
+    async def run(self) -> dict[str, Any]:
+        """The whole completion."""
+        result: dict[str, Any] = {}
+        async with aclosing(self._steps()) as steps:
+            async for _, _, answer in steps:
+                if answer is not None:
+                    result = self._completion(answer)
+        return result
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """The completion as chunks; a failure becomes an error object and the end."""
+        try:
+            yield self._chunk({"role": "assistant", "content": ""})
+            async with aclosing(self._steps()) as steps:
+                async for delta, sentence, answer in steps:
+                    if answer is None:
+                        yield self._chunk({"role": "assistant", "content": delta}, sentence)
+                        continue
+                    yield self._last_chunk(answer)
+                    if self._body.stream_options and self._body.stream_options.include_usage:
+                        yield self._usage_chunk(answer)
+            yield _DONE
+        except GnomonError as error:
+            _log.warning("chat.failed", code=error.code, error=str(error))
+            yield data(openai_body(error))
+        except Exception:
+            _log.exception("chat.failed")
+            hidden = ApiError(500, "Something went wrong inside Gnomon.", code="internal")
+            yield data(openai_body(hidden))
+
+    async def _steps(self) -> AsyncGenerator[tuple[str, dict[str, Any] | None, Answer | None]]:
+        """(text, sentence, None) for each piece; ("", None, answer) at the end."""
+        pipeline = self._services.answerer.answer(self._question)
+        async with aclosing(pipeline) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Written):
+                    piece = self._composer.add(event.sentence, event.citations)
+                    yield piece.delta, piece.sentence, None
+                elif isinstance(event, Finished):
+                    if event.answer.abstained and not self._composer.sentences:
+                        yield self._composer.abstain(event.answer.closest).delta, None, None
+                    yield "", None, event.answer
+
+    def _chunk(self, delta: dict[str, Any], sentence: dict[str, Any] | None = None) -> bytes:
+        own = {"gnomon": {"sentence": sentence}} if sentence is not None else {}
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        return data(self._head | {"object": "chat.completion.chunk", "choices": [choice]} | own)
+
+    def _last_chunk(self, answer: Answer) -> bytes:
+        choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        return data(
+            self._head
+            | {"object": "chat.completion.chunk", "choices": [choice]}
+            | self._citations()
+            | {"gnomon": self._composer.extension(answer, self._ignored)}
+        )
+
+    def _usage_chunk(self, answer: Answer) -> bytes:
+        return data(
+            self._head
+            | {"object": "chat.completion.chunk", "choices": [], "usage": self._usage(answer)}
+        )
+
+    def _completion(self, answer: Answer) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": self._composer.text}
+        if self._cites:
+            # OpenAI nests what the Responses API has flat.
+            message["annotations"] = [
+                {
+                    "type": "url_citation",
+                    "url_citation": {k: v for k, v in a.items() if k != "type"},
+                }
+                for a in self._composer.annotations
+            ]
+        return (
+            self._head
+            | {
+                "object": "chat.completion",
+                "service_tier": "default",
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "usage": self._usage(answer),
+            }
+            | self._citations()
+            | {"gnomon": self._composer.extension(answer, self._ignored)}
+        )
+
+    def _citations(self) -> dict[str, Any]:
+        return {"citations": self._composer.urls} if self._cites else {}
+
+    def _usage(self, answer: Answer) -> dict[str, Any]:
+        read, wrote = answer.usage.input_tokens, answer.usage.output_tokens
+        return {
+            "prompt_tokens": read,
+            "completion_tokens": wrote,
+            "total_tokens": read + wrote,
+            "prompt_tokens_details": {
+                "text_tokens": read,
+                "audio_tokens": 0,
+                "image_tokens": 0,
+                "cached_tokens": 0,
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+            "num_sources_used": len(self._composer.urls),
+        }
+
+
+def _question(body: ChatRequest, services: Services) -> Question:
+    mode = mode_of(body.model)
+    text_format_only(body.response_format, "response_format")
+    if body.n is not None and body.n != 1:
+        raise bad_request(f"n = {body.n} is not possible: there is one checked answer.", param="n")
+    if body.deferred:
+        raise bad_request("deferred completions are not possible here.", param="deferred")
+    if body.functions:
+        raise bad_request("functions cannot be called from here.", param="functions")
+    meant = narrow(
+        body.tools,
+        body.search_parameters,
+        services.clock,
+        web_options=body.web_search_options,
+    )
+    said = converse(body.messages, param="messages")
+    return Question(
+        text=said.question,
+        as_of=moment(body.as_of, services.clock, param="as_of"),
+        mode=mode,
+        history=said.history,
+        instructions=said.instructions,
+        **meant.filters(),
+        **limits(body.max_completion_tokens or body.max_tokens),
+    )

@@ -1,0 +1,163 @@
+"""`/v1/sources` and `/v1/changes`: what is followed, and what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gnomon.record.base import Entry, Op
+from gnomon.serve.compose import is_web
+from gnomon.serve.errors import ApiError, bad_request, shown
+from gnomon.serve.services import Services
+from gnomon.serve.sse import EventStream, event
+from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
+from gnomon.types import SourceConfig
+
+router = APIRouter(tags=["Sources"], route_class=JsonRoute)
+
+MAX_NAME_CHARS = 200
+
+
+class NewSource(BaseModel):
+    """What to follow: an address or whatever a connector recognises."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = Field(None, max_length=2_000)
+    text: str | None = Field(None, max_length=2_000)
+    name: str | None = Field(None, max_length=MAX_NAME_CHARS)
+
+
+@router.get("/v1/sources", summary="List the sources")
+def list_sources(request: Request) -> Response:
+    """Every source with its state in a sentence, its lag and its counts."""
+    states = list(services_of(request).runner.states())
+    return JsonResponse({"sources": msgspec.to_builtins(states)})
+
+
+@router.post("/v1/sources", summary="Follow a source", status_code=201)
+async def add_source(body: NewSource, request: Request) -> Response:
+    """Find out what the text is, and follow it from now on."""
+    services = services_of(request)
+    text = (body.url or body.text or "").strip()
+    if not text:
+        raise bad_request("url is missing: what should be followed?", param="url")
+    config = await services.identify(text)
+    if body.name is not None:
+        if not body.name.strip() or not body.name.isprintable():
+            raise bad_request(f"name = {shown(body.name)} cannot be a name.", param="name")
+        config = msgspec.structs.replace(config, name=body.name.strip())
+    if any(c.name == config.name for c in await asyncio.to_thread(services.record.sources)):
+        raise ApiError(
+            409,
+            f"{shown(config.name)} is followed already.",
+            code="source.exists",
+            hint="Give another name, or remove that one first.",
+            param="name",
+        )
+    await services.runner.add(config)
+    return JsonResponse(_described(services, config), status_code=201)
+
+
+@router.post("/v1/sources/{name:path}/pause", summary="Pause a source")
+async def pause_source(name: str, request: Request) -> Response:
+    """Stop following until resumed; nothing is lost that the source can replay."""
+    services = services_of(request)
+    config = await _config(services, name)
+    await services.runner.pause(name)
+    return JsonResponse(_described(services, config))
+
+
+@router.post("/v1/sources/{name:path}/resume", summary="Resume a source")
+async def resume_source(name: str, request: Request) -> Response:
+    """Follow again, from where it stopped."""
+    services = services_of(request)
+    config = await _config(services, name)
+    await services.runner.resume(name)
+    return JsonResponse(_described(services, config))
+
+
+@router.delete("/v1/sources/{name:path}", summary="Stop following", status_code=204)
+async def remove_source(name: str, request: Request) -> Response:
+    """Stop following; what it brought stays."""
+    services = services_of(request)
+    await _config(services, name)
+    await services.runner.remove(name)
+    return Response(status_code=204)
+
+
+@router.get("/v1/changes", summary="Stream what comes in")
+async def changes(
+    request: Request,
+    since: Annotated[int | None, Query(ge=0, le=2**62, description="A sequence number.")] = None,
+) -> Response:
+    """New, changed and vanished documents as server-sent events, after `since` or from now."""
+    services = services_of(request)
+    resumed = request.headers.get("last-event-id", "")
+    if resumed.isdecimal() and len(resumed) < 19:
+        since = int(resumed)
+    if since is None:
+        since = await asyncio.to_thread(services.record.last_seq)
+    return EventStream(_changes(services, since), services.clock)
+
+
+async def _changes(services: Services, since: int) -> AsyncGenerator[bytes]:
+    entries = services.runner.subscribe(since)
+    async with aclosing(entries) as following:  # type: ignore[type-var]
+        async for entry in following:
+            yield event("change", entry_json(entry), id=str(entry.seq))
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """One entry of the change log, as far as its document may be shown."""
+    plain: dict[str, Any] = {
+        "seq": entry.seq,
+        "op": entry.op.value,
+        "source": entry.source,
+        "key": entry.key,
+    }
+    document = entry.document
+    if document is not None:
+        visible = document.policy.display
+        plain |= {
+            "title": document.title if visible else "",
+            "url": document.url if is_web(document.url) else "",
+            "kind": document.kind,
+            "author": document.author,
+            "version": document.version,
+            "published_at": document.published_at,
+            "observed_at": document.observed_at,
+        }
+    elif entry.op is Op.GAP and entry.gap is not None:
+        plain |= {"reason": entry.gap.reason, "start": entry.gap.start, "end": entry.gap.end}
+    elif entry.op is Op.NOTICE and entry.notice is not None:
+        plain |= {"text": entry.notice.text, "level": entry.notice.level}
+    result: dict[str, Any] = msgspec.to_builtins(plain)
+    return result
+
+
+async def _config(services: Services, name: str) -> SourceConfig:
+    for config in await asyncio.to_thread(services.record.sources):
+        if config.name == name:
+            return config
+    raise ApiError(
+        404,
+        f"There is no source {shown(name)}.",
+        code="source.unknown",
+        hint="GET /v1/sources lists them.",
+        param="name",
+    )
+
+
+def _described(services: Services, config: SourceConfig) -> dict[str, Any]:
+    state = next((s for s in services.runner.states() if s.name == config.name), None)
+    plain: dict[str, Any] = {"name": config.name, "type": config.type, "title": config.title}
+    return plain | (msgspec.to_builtins(state) if state is not None else {})

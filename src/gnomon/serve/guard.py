@@ -1,0 +1,256 @@
+"""The gate before every route: who may speak to this server, from where, and how much.
+
+In order: request id, Host (against DNS rebinding), Origin (against other sites' pages), key,
+size and pace of the body. A refusal has the shape that the path's clients read. Responses get
+the security headers. What fails inside without being raised on purpose becomes a bare 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gnomon.clock import Ids
+from gnomon.errors import ConfigError
+from gnomon.log import get_logger
+from gnomon.metrics import REQUESTS
+from gnomon.serve.errors import ApiError, response_for, shown
+from gnomon.settings import Settings
+
+BODY_DEADLINE_S = 30.0
+"""A body that has not arrived by then is refused, so that slow senders hold nothing."""
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_OPEN_PATHS = ("/health",)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = get_logger()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to a server that listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_bind(settings: Settings) -> None:
+    """Raise ConfigError if this server would answer strangers without a key."""
+    server = settings.server
+    if server.api_key is not None and not server.api_key.get_secret_value().strip():
+        raise ConfigError(
+            "server.api_key is empty.",
+            code="config.empty_key",
+            hint="Set GNOMON_SERVER__API_KEY to a long random text, or leave it out on loopback.",
+        )
+    if server.api_key is None and not is_loopback(server.host):
+        raise ConfigError(
+            f"server.host = {server.host} can be reached from other machines, but no key is set.",
+            code="config.open_bind",
+            hint="Set GNOMON_SERVER__API_KEY (or server.api_key_file), or listen on 127.0.0.1.",
+            host=server.host,
+        )
+
+
+class Guard:
+    """ASGI middleware that lets through only what may pass."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, ids: Ids) -> None:
+        self._app = app
+        self._ids = ids
+        server = settings.server
+        self._key = server.api_key.get_secret_value().encode() if server.api_key else None
+        self._max_bytes = server.max_request_bytes
+        self._public = urlsplit(server.public_url).netloc.lower()
+        self._cors = {origin.rstrip("/").lower() for origin in server.cors_origins}
+        self._check_host = is_loopback(server.host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else self._ids.new("req")
+        scope["request_id"] = request_id
+        status = 0
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out["x-request-id"] = request_id
+                out.setdefault("cache-control", "no-store")
+                for name, value in _HEADERS.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                self._admit(scope, headers)
+                body = await self._read(headers, receive)
+                await self._app(scope, _replay(body, receive), send_guarded)
+            except ApiError as error:
+                await response_for(error, scope["path"], request_id)(scope, receive, send_guarded)
+            except Exception:
+                _log.exception("request.failed", method=scope["method"], route=_route(scope))
+                if status:
+                    raise
+                hidden = ApiError(
+                    500,
+                    f"Something went wrong inside Gnomon (request {request_id}).",
+                    code="internal",
+                    hint="The log tells more under this request id.",
+                )
+                await response_for(hidden, scope["path"], request_id)(scope, receive, send_guarded)
+            finally:
+                REQUESTS.labels(route=_route(scope), status=str(status or 499)).inc()
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "").lower()
+        if self._check_host and not self._known_host(host):
+            raise ApiError(
+                421,
+                f"This server does not answer to the name {shown(host) or '(none)'}.",
+                code="server.host",
+                hint="Use 127.0.0.1 or localhost, or set server.public_url to that address.",
+            )
+        if not scope["path"].startswith("/v1/") and scope["method"] in ("GET", "HEAD"):
+            pass  # Following a link from another site to the page itself is fine.
+        elif not self._known_origin(headers, host):
+            raise ApiError(
+                403,
+                f"Pages of {shown(headers.get('origin', 'another site'))} may not call this API.",
+                code="server.origin",
+                hint="Add that origin to server.cors_origins if it should.",
+            )
+        if self._key is not None and scope["path"] not in _OPEN_PATHS:
+            self._check_key(headers)
+
+    def _known_host(self, host: str) -> bool:
+        if self._public and host == self._public:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name == "localhost" or name in ("127.0.0.1", "::1")
+
+    def _known_origin(self, headers: Headers, host: str) -> bool:
+        origin = headers.get("origin")
+        if origin is None:
+            return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        origin = origin.lower()
+        if origin in self._cors:
+            return True
+        scheme, _, netloc = origin.partition("://")
+        return scheme in ("http", "https") and bool(netloc) and netloc in (host, self._public)
+
+    def _check_key(self, headers: Headers) -> None:
+        given = _presented_key(headers.get("authorization", ""))
+        if self._key is None or (given is not None and hmac.compare_digest(given, self._key)):
+            return
+        wants_page = "text/html" in headers.get("accept", "")
+        raise ApiError(
+            401,
+            "This server needs its key." if given is None else "That is not this server's key.",
+            code="server.key",
+            hint="Send it as `Authorization: Bearer KEY`.",
+            # A browser asks its user for a password only on a Basic challenge.
+            headers={"www-authenticate": 'Basic realm="Gnomon"' if wants_page else "Bearer"},
+        )
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes:
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise self._too_large(f"{int(length):,} bytes")
+        if not length and "transfer-encoding" not in headers:
+            return b""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE_S):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ApiError(408, "The request broke off.", code="request.broken")
+                    body += message.get("body", b"")
+                    if len(body) > self._max_bytes:
+                        raise self._too_large(f"more than {self._max_bytes:,} bytes")
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise ApiError(
+                408,
+                f"The request body did not arrive within {BODY_DEADLINE_S:.0f} seconds.",
+                code="request.slow",
+                headers={"connection": "close"},
+            ) from None
+
+    def _too_large(self, size: str) -> ApiError:
+        return ApiError(
+            413,
+            f"The request body has {size}; at most {self._max_bytes:,} are accepted.",
+            code="request.too_large",
+            hint="Shorten it, or raise server.max_request_bytes.",
+            headers={"connection": "close"},
+            max_request_bytes=self._max_bytes,
+        )
+
+
+def _presented_key(authorization: str) -> bytes | None:
+    scheme, _, value = authorization.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer" and value:
+        return value.encode()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return None
+    return None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that metrics do not grow with what people ask for."""
+    path = getattr(scope.get("route"), "path", None)
+    return str(path) if path else "other"

@@ -1,0 +1,127 @@
+"""What the doors need from the house, handed over in one piece by whoever wires it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gnomon.answer.base import AnswerEvent, Question, Turn
+from gnomon.clock import Clock, Ids
+from gnomon.errors import StoreError
+from gnomon.index.base import Index
+from gnomon.models.base import ModelState
+from gnomon.record.base import Entry, Record
+from gnomon.settings import Settings
+from gnomon.types import Answer, SourceConfig, SourceState
+
+
+class Runner(Protocol):
+    """The supervisor of the sources."""
+
+    def states(self, as_of: datetime | None = None) -> Sequence[SourceState]:
+        """How every source stands."""
+        ...
+
+    async def add(self, config: SourceConfig) -> None:
+        """Follow a source from now on, also after a restart."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Stop following; what it brought stays."""
+        ...
+
+    async def pause(self, name: str) -> None:
+        """Stop following until resumed."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Follow again, from the stored cursor."""
+        ...
+
+    def subscribe(self, after_seq: int) -> AsyncIterator[Entry]:
+        """Log entries after `after_seq`, then new ones as they become durable."""
+        ...
+
+
+class Answerer(Protocol):
+    """The pipeline from question to checked answer."""
+
+    def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
+        """Stream the answer; the last event is `Finished`. Closing it cancels the work."""
+        ...
+
+
+class Thread(Protocol):
+    """One stored answer."""
+
+    @property
+    def response(self) -> Mapping[str, Any]:
+        """The Response object as it was sent."""
+        ...
+
+
+class Threads(Protocol):
+    """Stored answers and the conversations that they form."""
+
+    def save(
+        self, id: str, *, answer: Answer, response: Mapping[str, Any], previous_id: str | None
+    ) -> None:
+        """Keep an answer under `id`, following on `previous_id`."""
+        ...
+
+    def get(self, id: str) -> Thread | None:
+        """The stored answer, None if unknown."""
+        ...
+
+    def delete(self, id: str) -> bool:
+        """Forget it; False if unknown."""
+        ...
+
+    def history(self, id: str) -> Sequence[Turn]:
+        """The turns that end with `id`, oldest first; empty if unknown."""
+        ...
+
+
+class Hub(Protocol):
+    """The models of this process."""
+
+    def states(self) -> Sequence[ModelState]:
+        """How every model stands."""
+        ...
+
+
+class Demo(Protocol):
+    """The demo world, while it is shown."""
+
+    @property
+    def banner(self) -> str:
+        """What to tell the reader about it."""
+        ...
+
+    @property
+    def questions(self) -> Sequence[str]:
+        """Questions that it can answer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything that a request may touch."""
+
+    record: Record
+    index: Index
+    runner: Runner
+    answerer: Answerer
+    threads: Threads
+    models: Hub
+    clock: Clock
+    ids: Ids
+    settings: Settings
+    identify: Callable[[str], Awaitable[SourceConfig]]
+    """From what a person pasted to a source; raises ConfigError or UpstreamError."""
+    version: str
+    demo: Demo | None = None
+    fatal: Callable[[StoreError], None] | None = None
+    """Told when a request meets damage in our own store, so that the process can stop."""
