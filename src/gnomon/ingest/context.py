@@ -1,0 +1,93 @@
+"""What a running source is lent: its settings, the door, time that can be cut short, health."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import datetime
+
+from gnomon.clock import Clock
+from gnomon.ingest.health import Health
+from gnomon.metrics import SOURCE_SKIPPED
+from gnomon.net.base import Fetcher
+from gnomon.settings import Ingest
+from gnomon.sources.base import SourceSettings
+from gnomon.types import SourceConfig
+
+
+async def sleep_until(clock: Clock, seconds: float | None, event: asyncio.Event) -> None:
+    """Wait `seconds` in the clock's time (None: for ever), but no longer than until `event`."""
+    if seconds is None:
+        await event.wait()
+        return
+    tasks = [
+        asyncio.ensure_future(clock.sleep(max(seconds, 0.0))),
+        asyncio.ensure_future(event.wait()),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class PokedClock:
+    """A clock whose `sleep` returns early when `poke` is called. Only sleeping is affected."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._poked = asyncio.Event()
+
+    def now(self) -> datetime:
+        """The current moment."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait `seconds`, or until poked."""
+        await self.wait(seconds)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait `seconds` (None: for ever), or until poked."""
+        await sleep_until(self._clock, seconds, self._poked)
+        self._poked.clear()
+
+    def poke(self) -> None:
+        """End the sleep that is going on, or the next one."""
+        self._poked.set()
+
+
+class SourceContext:
+    """The `Context` of one source."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        settings: SourceSettings,
+        *,
+        fetcher: Fetcher,
+        clock: PokedClock,
+        rng: random.Random,
+        limits: Ingest,
+        health: Health,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.fetcher = fetcher
+        self.clock = clock
+        self.rng = rng
+        self.limits = limits
+        self._health = health
+
+    def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
+        """The source answered just now."""
+        self._health.heard(state, text, next_in_s)
+
+    def count(self, reason: str, n: int = 1) -> None:
+        """Count something that was skipped."""
+        if n:
+            SOURCE_SKIPPED.labels(self.config.name, reason).inc(n)

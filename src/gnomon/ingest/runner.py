@@ -1,0 +1,310 @@
+"""Sources to record to index, supervised.
+
+Each source has a task that follows it and tries again by the class of the error. What a source
+brings goes through `Flow`. A cursor travels only inside a batch, and a source is followed again
+only from a cursor that is durable: a batch that was cut off is asked for once more, never skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from functools import partial
+from typing import cast
+
+import msgspec
+
+from gnomon.clock import Clock
+from gnomon.errors import ConfigError, StoreError
+from gnomon.index.base import Index
+from gnomon.ingest.context import PokedClock, SourceContext
+from gnomon.ingest.flow import Flow
+from gnomon.ingest.health import TROUBLE, Health, error_code
+from gnomon.ingest.states import PREFIX, last_noted, noted_state, state_as_of, state_now
+from gnomon.log import get_logger
+from gnomon.metrics import SOURCE_CHANGES, SOURCE_ERRORS, SOURCE_LAG
+from gnomon.net.base import Fetcher
+from gnomon.record.base import Entry, Record
+from gnomon.settings import Settings
+from gnomon.sources.base import SourceSpec
+from gnomon.sources.registry import Registry
+from gnomon.types import Batch, Notice, SourceConfig, SourceState, Upsert
+
+_SWEEP_S = 3_600.0
+_SWEEP_VERSIONS = 2_000
+_NOTE_S = 60.0
+_NOTICES = 1_000
+
+
+class _Followed:
+    """One configured source: who follows it, and how it stands."""
+
+    def __init__(self, config: SourceConfig, clock: PokedClock, health: Health) -> None:
+        self.config = config
+        self.clock = clock
+        self.health = health
+        self.task: asyncio.Task[None] | None = None
+        self.noted = "well"
+
+
+class Runner:
+    """Follows all configured sources. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        record: Record,
+        index: Index,
+        fetcher: Fetcher,
+        clock: Clock,
+        rng: random.Random,
+        settings: Settings,
+        registry: Registry,
+    ) -> None:
+        self._record = record
+        self._fetcher = fetcher
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+        self._registry = registry
+        self._flow = Flow(record, index, clock, settings)
+        self._followed: dict[str, _Followed] = {}
+        self._changing = asyncio.Lock()
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+
+    # -- the core -------------------------------------------------------------
+    async def _follow(self, source: _Followed, spec: SourceSpec, ctx: SourceContext) -> None:
+        """Follow one source until cancelled: hand over what it brings, try again after trouble."""
+        name = source.config.name
+        while True:
+            wait_s: float | None = None
+            source.health.began()
+            try:
+                await self._flow.settled(name)
+                cursor = await asyncio.to_thread(self._record.cursor, name)
+                stream = cast(AsyncGenerator[Batch, None], spec.follow(ctx, cursor))
+                async with aclosing(stream) as batches:
+                    async for batch in batches:
+                        _measure(name, batch, self._clock.now())
+                        await self._flow.put(name, batch)
+                await self._flow.settled(name)
+                source.health.ended()
+            except StoreError as error:
+                self._flow.fail(error)  # ours, not the source's: everything stops
+                return
+            except Exception as error:  # a connector may fail in any way; the others live on
+                wait_s = source.health.troubled(error)
+                SOURCE_ERRORS.labels(name, error_code(error)).inc()
+                get_logger().warning(
+                    "source.failed", source=name, code=error_code(error), reason=str(error)
+                )
+            await source.clock.wait(wait_s)
+
+    # -- life -----------------------------------------------------------------
+    async def start(self) -> None:
+        """Follow what is configured, and index what an earlier run left behind."""
+        self._flow.start()
+        for config in await asyncio.to_thread(self._record.sources):
+            await self._begin(config)
+        for work in (self._sweep(), self._note_states(), self._watch_flow()):
+            self._upkeep.append(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """Stop following; everything handed over becomes durable and searchable first.
+
+        Raises the StoreError that had stopped the runner before, if there was one.
+        """
+        for task in self._upkeep:
+            task.cancel()
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        async with self._changing:
+            await self._halt(*self._followed.values())
+        await self._flow.stop()
+        self._stopped.set()
+        self._flow.check()
+
+    async def wait(self) -> None:
+        """Until the runner stops. Raises the StoreError that stopped it, if one did."""
+        await self._stopped.wait()
+        self._flow.check()
+
+    async def _watch_flow(self) -> None:
+        await self._flow.failed.wait()
+        await self._halt(*self._followed.values())
+        self._stopped.set()
+
+    # -- sources --------------------------------------------------------------
+    async def add(self, config: SourceConfig) -> None:
+        """Follow a source from now on, also after a restart; replaces one of the same name.
+
+        Raises ConfigError if its connector or settings are wrong.
+        """
+        self._registry.settings(config)
+        async with self._changing:
+            await self._replace(config)
+
+    async def remove(self, name: str) -> None:
+        """Follow a source no more. What it brought, and where it stood, stays."""
+        async with self._changing:
+            source = self._find(name)
+            await self._halt(source)
+            await self._flow.settled(name)
+            await self._flow.store(partial(self._record.drop_source, name))
+            del self._followed[name]
+
+    async def pause(self, name: str) -> None:
+        """Rest, also after a restart, until `resume`."""
+        async with self._changing:
+            await self._replace(msgspec.structs.replace(self._find(name).config, paused=True))
+
+    async def resume(self, name: str) -> None:
+        """Go on where the source was paused."""
+        async with self._changing:
+            await self._replace(msgspec.structs.replace(self._find(name).config, paused=False))
+
+    def poll_now(self, name: str) -> None:
+        """Do not wait for the next poll or try."""
+        self._find(name).clock.poke()
+
+    def _find(self, name: str) -> _Followed:
+        if name not in self._followed:
+            near = difflib.get_close_matches(name, self._followed, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "`gnomon sources list` shows them all."
+            raise ConfigError(
+                f"No source is called {name!r}.", code="source.unknown", hint=hint, source=name
+            )
+        return self._followed[name]
+
+    async def _replace(self, config: SourceConfig) -> None:
+        if config.name in self._followed:
+            await self._halt(self._followed[config.name])
+        await self._flow.store(partial(self._record.put_source, config))
+        await self._begin(config)
+
+    async def _begin(self, config: SourceConfig) -> None:
+        clock, limits = PokedClock(self._clock), self._settings.ingest
+        spec = self._registry.specs.get(config.type)
+        well = spec.state if spec is not None else "polling"
+        health = Health(well, clock=clock, limits=limits, rng=self._rng)
+        source = self._followed[config.name] = _Followed(config, clock, health)
+        notices = await asyncio.to_thread(self._record.notices, config.name)
+        source.noted = last_noted(notices)
+        if config.paused:
+            health.paused()
+            return
+        try:
+            ctx = SourceContext(
+                config,
+                self._registry.settings(config),
+                fetcher=self._fetcher,
+                clock=clock,
+                rng=self._rng,
+                limits=limits,
+                health=health,
+            )
+            follow = self._follow(source, self._registry.get(config.type), ctx)
+        except ConfigError as error:  # a connector that is gone must not keep others from starting
+            health.refused(error)
+            get_logger().error("source.refused", source=config.name, reason=str(error))
+            return
+        source.task = asyncio.create_task(follow, name=f"source {config.name}")
+
+    async def _halt(self, *sources: _Followed) -> None:
+        tasks = [source.task for source in sources if source.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- looking on -----------------------------------------------------------
+    def states(self, as_of: datetime | None = None) -> list[SourceState]:
+        """How every configured source stands, or stood at `as_of`, by name."""
+        stats = self._record.source_stats(as_of)
+        sources = [self._followed[name] for name in sorted(self._followed)]
+        if as_of is None:
+            hold = self._flow.trouble
+            return [state_now(s.config, s.health, stats.get(s.config.name), hold) for s in sources]
+        return [
+            state_as_of(
+                s.config,
+                s.health.well,
+                stats.get(s.config.name),
+                self._record.notices(s.config.name, _NOTICES),
+                as_of,
+            )
+            for s in sources
+        ]
+
+    def subscribe(self, after_seq: int) -> AsyncGenerator[Entry, None]:
+        """Every log entry after `after_seq`, as soon as it is durable; ends with the runner."""
+        return self._flow.subscribe(after_seq)
+
+    async def wait_indexed(self, seq: int, timeout_s: float) -> bool:
+        """Until everything up to `seq` is searchable; False if that takes longer."""
+        return await self._flow.wait_indexed(seq, timeout_s)
+
+    def changed(self) -> None:
+        """Another hand wrote to the record (an import): index that, too."""
+        self._flow.changed()
+
+    @property
+    def index_lag_s(self) -> float:
+        """Age of the oldest entry that is durable but not yet searchable."""
+        return self._flow.lag_s
+
+    @property
+    def queued_batches(self) -> int:
+        """Batches that wait for the record."""
+        return self._flow.queued
+
+    # -- upkeep ---------------------------------------------------------------
+    async def _sweep(self) -> None:
+        """Remove what retention no longer keeps, once an hour."""
+        days = self._settings.record.keep_days
+        usual = timedelta(days=days) if days is not None else None
+        while True:
+            for source in list(self._followed.values()):
+                keep = source.config.keep or usual
+                try:
+                    while keep is not None and await self._drop_old(source.config.name, keep):
+                        pass
+                except StoreError as error:  # for good: the flow has stopped; else: try later
+                    get_logger().error("retention.failed", reason=str(error))
+            await self._clock.sleep(_SWEEP_S)
+
+    async def _drop_old(self, name: str, keep: timedelta) -> bool:
+        """Remove a few old versions; whether there were any."""
+        retain = partial(
+            self._record.retain, name, keep, now=self._clock.now(), limit=_SWEEP_VERSIONS
+        )
+        return bool((await self._flow.store(retain)).entries)
+
+    async def _note_states(self) -> None:
+        """Keep in the record how sources stood, so that answers about the past can say so."""
+        while True:
+            await self._clock.sleep(_NOTE_S)
+            for source in list(self._followed.values()):
+                state = noted_state(source.health)
+                if state != source.noted and source.health.noteworthy:
+                    source.noted = state
+                    level = "warning" if state in TROUBLE else "info"
+                    text = source.health.sentence()
+                    notice = Notice(code=f"{PREFIX}{state}", text=text, level=level)
+                    await self._flow.put(source.config.name, Batch((notice,)))
+
+
+def _measure(name: str, batch: Batch, now: datetime) -> None:
+    ops = Counter(type(change).__name__.lower() for change in batch.changes)
+    for op, n in ops.items():
+        SOURCE_CHANGES.labels(name, op).inc(n)
+    published = [
+        change.document.published_at
+        for change in batch.changes
+        if isinstance(change, Upsert) and change.document.published_at is not None
+    ]
+    if published:
+        SOURCE_LAG.labels(name).set(max((now - max(published)).total_seconds(), 0.0))
