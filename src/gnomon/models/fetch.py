@@ -138,6 +138,8 @@ SMOLLM2 = WeightSet(
     ),
 )
 
+SMOLLM2_FILE = SMOLLM2.packages[0].weights[0].file
+
 STATIC = WeightSet(
     name="static", title="word vectors distilled from MiniLM", built_from=MINILM.name
 )
@@ -196,6 +198,17 @@ def verify(models_dir: Path, *, sets: Sequence[WeightSet] = SETS) -> list[Weight
 
 
 def _verify(weight_set: WeightSet, models_dir: Path) -> WeightState:
+    try:
+        return _compare(weight_set, models_dir)
+    except OSError as error:
+        return WeightState(
+            name=weight_set.name,
+            state="damaged",
+            text=f"{weight_set.title} cannot be read: {error}.",
+        )
+
+
+def _compare(weight_set: WeightSet, models_dir: Path) -> WeightState:
     if weight_set.built_from:
         return _verify_built(weight_set, models_dir)
     weights = [w for p in weight_set.packages for w in p.weights]
