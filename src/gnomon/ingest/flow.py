@@ -134,6 +134,7 @@ class Flow:
             await self._batches.put(_Waiting(source, batch))
         except asyncio.CancelledError:
             self._unstored[source] -= 1
+            self._settle_up()
             raise
 
     async def settled(self, source: str) -> None:

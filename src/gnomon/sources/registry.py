@@ -103,14 +103,15 @@ class Registry:
         """
         text = text.strip()
         type, colon, rest = text.partition(":")
-        if colon and type in self.specs and rest.strip():
-            config = self.specs[type].identify(rest.strip())
+        rest = rest.strip().removeprefix("//")  # some programs copy `feed://example.org/news`
+        if colon and rest and type in self.specs:
+            config = self.specs[type].identify(rest)
             if config is None and type == "feed" and web_address(rest):
                 config = feed.config_for(web_address(rest))
             if config is not None:
                 return config
             raise ConfigError(
-                f"{rest.strip()!r} is nothing that the connector {type!r} can follow.",
+                f"{rest!r} is nothing that the connector {type!r} can follow.",
                 code="source.unidentified",
                 hint=f"See {self.specs[type].docs_url}.",
             )

@@ -24,6 +24,8 @@ from gnomon.sources.rows import Format, Identity, Raw, Reading, Row, format_of, 
 from gnomon.types import Batch, Change, Cursor, Notice, Policy, SourceConfig
 
 _NAMED_LINES = 10
+_PUNCTUAL_S = 0.001
+"""A row this early is due: sums of floating seconds never meet exactly."""
 _WARC_ROWS = 20
 """Extracting an archived page takes some 20 ms; a batch should not take long."""
 _NOISY_BATCHES = 20
@@ -148,7 +150,7 @@ class _Pace:
         if not self._speed:
             return len(rows)
         for i in range(start, len(rows)):
-            if self._wait_s(rows[i]) > 0:
+            if self._wait_s(rows[i]) > _PUNCTUAL_S:
                 return i
         return len(rows)
 
