@@ -37,7 +37,7 @@ class NewSource(BaseModel):
 
 
 @router.get("/v1/sources", summary="List the sources")
-def list_sources(request: Request) -> Response:
+async def list_sources(request: Request) -> Response:
     """Every source with its state in a sentence, its lag and its counts."""
     states = list(services_of(request).runner.states())
     return JsonResponse({"sources": msgspec.to_builtins(states)})

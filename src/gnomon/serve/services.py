@@ -18,7 +18,7 @@ from gnomon.types import Answer, SourceConfig, SourceState
 
 
 class Runner(Protocol):
-    """The supervisor of the sources."""
+    """The supervisor of the sources. All its methods belong to the event loop."""
 
     def states(self, as_of: datetime | None = None) -> Sequence[SourceState]:
         """How every source stands."""

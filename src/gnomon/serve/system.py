@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -19,10 +20,10 @@ router = APIRouter(tags=["System"])
 
 
 @router.get("/health", summary="Is it up?")
-def health(request: Request) -> Response:
+async def health(request: Request) -> Response:
     """Answers as soon as requests are served; needs no key and tells no content."""
     services = services_of(request)
-    last_seq = services.record.last_seq()
+    last_seq = await asyncio.to_thread(services.record.last_seq)
     applied_seq = services.index.applied_seq
     states = services.runner.states()
     fresh, _ = _summary(services, states, services.clock.now())
@@ -50,11 +51,13 @@ def prometheus(request: Request) -> Response:
 
 
 @router.get("/v1/status", summary="How everything stands")
-def status(request: Request) -> Response:
+async def status(request: Request) -> Response:
     """Sources, models, record and index, and what a first visitor can ask."""
     services = services_of(request)
     now = services.clock.now()
     states = services.runner.states()
+    record = await asyncio.to_thread(services.record.stats)
+    index = await asyncio.to_thread(services.index.stats)
     fresh, newest_at = _summary(services, states, now)
     demo = services.demo
     return JsonResponse(
@@ -69,8 +72,8 @@ def status(request: Request) -> Response:
             },
             "sources": msgspec.to_builtins(list(states)),
             "models": msgspec.to_builtins(list(services.models.states())),
-            "record": msgspec.to_builtins(services.record.stats()),
-            "index": msgspec.to_builtins(services.index.stats()),
+            "record": msgspec.to_builtins(record),
+            "index": msgspec.to_builtins(index),
             "demo": {"banner": demo.banner} if demo else None,
             "examples": list(demo.questions) if demo else [],
             "key_required": services.settings.server.api_key is not None,
