@@ -229,7 +229,9 @@ def _body(request: GenerateRequest) -> dict[str, Any]:
     if not request.messages:
         raise ModelTerminal("A request needs a message.", code="model.request")
     body: dict[str, Any] = {
-        "messages": tools.plain_messages(request),
+        "messages": [
+            {**m, "content": _defused(m["content"])} for m in tools.plain_messages(request)
+        ],
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "stop": list(request.stop),
@@ -256,6 +258,11 @@ def _body(request: GenerateRequest) -> dict[str, Any]:
     if request.grammar is not None:
         body["grammar"] = request.grammar
     return body
+
+
+def _defused(text: str) -> str:
+    """`text` without control tokens: what a page says must not end a turn or open another."""
+    return text.replace("<|", "< |")
 
 
 def _refused(error: Mapping[str, Any]) -> ModelError:

@@ -177,9 +177,9 @@ def fetch(
         for weight_set in wanted:
             try:
                 _bring(weight_set, models_dir, progress)
-            except ModelError as error:
-                failed[weight_set.name] = error
-                progress(f"{weight_set.name}: {error.message}")
+            except (ModelError, OSError) as error:
+                failed[weight_set.name] = _as_model_error(error, models_dir)
+                progress(f"{weight_set.name}: {failed[weight_set.name].message}")
         _drop_empty(models_dir / ".download")
     if failed:
         first = next(iter(failed.values()))
@@ -392,11 +392,7 @@ def _lock(models_dir: Path) -> Iterator[None]:
         download.mkdir(parents=True, exist_ok=True)
         lock = (models_dir / ".lock").open("w")
     except OSError as error:
-        raise ModelError(
-            f"{models_dir} cannot be written: {error}.",
-            code="model.folder",
-            hint="Set models.dir to a folder that can.",
-        ) from error
+        raise _as_model_error(error, models_dir) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in download.glob("pip-*"):
@@ -406,6 +402,16 @@ def _lock(models_dir: Path) -> Iterator[None]:
         for leftover in models_dir.glob(".part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def _as_model_error(error: ModelError | OSError, models_dir: Path) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    return ModelError(
+        f"{models_dir} cannot be written: {error}.",
+        code="model.folder",
+        hint="Make room, or set models.dir to a folder that can be written.",
+    )
 
 
 def _drop_empty(folder: Path) -> None:

@@ -107,8 +107,8 @@ def build(minilm: Path, target: Path, progress: Callable[[str], None] = lambda l
 
     Takes about a minute of one core.
     """
-    tokenizer = Tokenizer.from_file(str(minilm / PIECES))
     teacher = MiniLM(minilm, spare_cores=0)
+    tokenizer = Tokenizer.from_file(str(minilm / PIECES))
     pieces = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
     progress(f"static: embedding {len(pieces)} word pieces.")
     alone = teacher.embed_ids([[i] for i in range(len(pieces))])

@@ -52,8 +52,6 @@ class OpenAIServer:
         self.bodies: list[dict[str, Any]] = []
         """The JSON bodies that clients sent."""
         self.faults: deque[str] = deque()
-        self.lost_clients = 0
-        """How many clients hung up before the end of their stream."""
         self._model = model
         self._api_key = api_key
         self._server: asyncio.Server | None = None
@@ -83,9 +81,8 @@ class OpenAIServer:
         assert talk is not None  # noqa: S101 - a connection callback runs in a task
         self._talks.add(talk)
         try:
-            await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            self.lost_clients += 1
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._talk(reader, writer)
         finally:
             self._talks.discard(talk)
             writer.close()
