@@ -48,7 +48,7 @@ class FeedEntry(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None
     enclosures: tuple[Enclosure, ...] = ()
     html: str = ""
-    """The markup behind `text`, sanitised. Still third-party: never show it unfiltered."""
+    """The publisher's markup behind `text`, exactly as it came. Hostile until sanitised."""
     extra: Mapping[str, Any] = {}
     """`tags`, `summary`, `comments`, `source`, `geo` and the like, where given. JSON values."""
 
