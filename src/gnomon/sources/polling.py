@@ -100,7 +100,8 @@ def web_address(text: str) -> str:
         dotted = "." in host.partition(":")[0].strip(".") or host.startswith("localhost")
         if not dotted or text.startswith((".", "/", "~", "@")):
             return ""
-        text = f"https://{text}"
+        local = host.startswith(("localhost", "127."))
+        text = f"http{'' if local else 's'}://{text}"
     try:
         parts = urlsplit(text)
         valid = parts.scheme.lower() in ("http", "https") and parts.hostname

@@ -103,11 +103,39 @@ def _open_bytes(path: Path) -> Iterator[BinaryIO]:
             with gzip.open(file) as unpacked:
                 yield io.BufferedReader(unpacked, 1 << 20)
         elif suffix == ".zst":
-            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            with reader, io.BufferedReader(reader, 1 << 20) as buffered:
-                yield buffered
+            with io.BufferedReader(_Zstd(file), 1 << 20) as unpacked:
+                yield unpacked
         else:
             yield file
+
+
+class _Zstd(io.RawIOBase):
+    """Unpacks frame after frame; unlike zstandard's own reader it tells a cut-off file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._frame: Any = None
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            packed = (self._frame.unused_data if self._ended() else b"") or self._file.read(8_192)
+            if not packed:
+                if self._frame is not None and not self._ended():
+                    raise EOFError("the last frame is cut off")
+                return 0
+            if self._frame is None or self._ended():
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._ready = self._frame.decompress(packed)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def _ended(self) -> bool:
+        return self._frame is not None and self._frame.eof
 
 
 def _lines(file: BinaryIO, after: int, *, skip: int, offset: int) -> Iterator[Raw]:

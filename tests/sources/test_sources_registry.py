@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gnomon.clock import SystemClock
+from gnomon.errors import ConfigError, UpstreamTerminal
+from gnomon.net.door import Door
+from gnomon.settings import Net
+from gnomon.sources.registry import Registry
+from gnomon.testing.feed_server import FeedServer, Item
+from gnomon.types import SourceConfig
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.installed()
+
+
+def test_our_connectors_are_installed(registry: Registry) -> None:
+    assert {"feed", "page", "replay"} <= set(registry.specs)
+    assert not registry.broken
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Iterator[Path]:
+    info = tmp_path / "bad_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[gnomon.sources]\nexplodes = bad_plugin:SOURCE\nnonsense = json:loads\n"
+    )
+    (tmp_path / "bad_plugin.py").write_text("raise RuntimeError('no such camera')\n")
+    sys.path.insert(0, str(tmp_path))
+    yield tmp_path
+    sys.path.remove(str(tmp_path))
+
+
+def test_a_broken_plugin_is_reported_and_harms_nobody(plugins: Path) -> None:
+    registry = Registry.installed()
+    assert "no such camera" in registry.broken["explodes"]
+    assert "no SourceSpec" in registry.broken["nonsense"]
+    assert "feed" in registry.specs
+    with pytest.raises(ConfigError, match="no such camera"):
+        registry.get("explodes")
+
+
+def test_unknown_connector_with_suggestion(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'feed'"):
+        registry.get("feeds")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url": "https://e.org/f", "intervall_s": 5}, "Did you mean interval_s"),
+        ({}, "Known settings: url"),
+        ({"url": "https://e.org/f", "interval_s": -1}, "interval_s = -1"),
+    ],
+)
+def test_wrong_settings_name_the_key(
+    registry: Registry, settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        registry.settings(SourceConfig(name="f", type="feed", settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("text", "type", "name"),
+    [
+        ("https://www.example.org/news.xml", "feed", "feed:www.example.org/news.xml"),
+        ("http://example.org/feed/", "feed", "feed:example.org/feed"),
+        ("example.org/blog/atom.xml", "feed", "feed:example.org/blog/atom.xml"),
+        ("https://example.org/feed.json", "feed", "feed:example.org/feed.json"),
+        ("https://Example.org/a?b=c", "page", "page:example.org/a?b=c"),
+        ("https://user:secret@example.org/a", "page", "page:example.org/a"),
+        ("example.org", "page", "page:example.org"),
+        ("page:https://example.org/news.xml", "page", "page:example.org/news.xml"),
+        ("feed:https://example.org/odd", "feed", "feed:example.org/odd"),
+        ("feed://example.org/odd", "feed", "feed:example.org/odd"),
+        ("http://127.0.0.1:8000/news", "page", "page:127.0.0.1:8000/news"),
+        ("localhost:8000/rss", "feed", "feed:localhost:8000/rss"),
+    ],
+)
+def test_what_was_pasted(registry: Registry, text: str, type: str, name: str) -> None:
+    config = registry.identify(text)
+    assert (config.type, config.name) == (type, name)
+    assert registry.settings(config)
+
+
+def test_a_file_is_replayed(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "posts.jsonl"
+    path.write_text('{"text": "x"}\n')
+    config = registry.identify(str(path))
+    assert (config.type, config.name) == ("replay", "replay:posts.jsonl")
+    assert config.settings == {"path": str(path)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "hello world", "ftp://example.org/x", "/no/such/file.jsonl", "http://", "a\0b",
+     "https://exa mple.org", "https://[::1", "http://example.org:notaport/", "./x", "@someone",
+     "javascript:alert(1)", "feed:", "replay:/no/such.jsonl", "x" * 5_000],
+)  # fmt: skip
+def test_nothing_we_know(registry: Registry, text: str) -> None:
+    with pytest.raises(ConfigError):
+        registry.identify(text)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FeedServer]:
+    async with FeedServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def door(server: FeedServer) -> AsyncIterator[Door]:
+    door = Door(Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=2), SystemClock())
+    yield door
+    await door.aclose()
+
+
+TEXT = "The ferry runs every hour from the old harbour to the island, also on public holidays."
+
+
+async def test_probe_tells_feeds_from_pages(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    server.feed("/odd-name", title="The Tidings").post(Item(id="1", title="a", text="b"))
+    server.page("/home", title="Home", text=TEXT, feeds=("/odd-name",))
+    server.page("/plain", title="Plain", text=TEXT)
+
+    async def probe(path: str) -> SourceConfig:
+        return await registry.probe(server.url(path), fetcher=door, now=NOW)
+
+    direct = await probe("/odd-name")
+    assert (direct.type, direct.title) == ("feed", "The Tidings")
+    found = await probe("/home")
+    assert (found.type, found.settings["url"]) == ("feed", server.url("/odd-name"))
+    plain = await probe("/plain")
+    assert (plain.type, plain.settings["url"]) == ("page", server.url("/plain"))
+    with pytest.raises(UpstreamTerminal, match="404"):
+        await probe("/nothing")
+
+
+async def test_probe_follows_a_move_and_obeys_a_prefix(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    server.feed("/new").post(Item(id="1", title="a", text="b"))
+    server.misbehave("/old", "301 /new")
+    moved = await registry.probe(server.url("/old"), fetcher=door, now=NOW)
+    assert moved.settings["url"] == server.url("/new")
+    asked = len(server.requests)
+    forced = await registry.probe(f"page:{server.url('/new')}", fetcher=door, now=NOW)
+    assert forced.type == "page" and len(server.requests) == asked
