@@ -1,0 +1,140 @@
+"""The demo world as a running service: feeds on loopback, its past, and what it is.
+
+Everything goes through the real feed connector; nothing in the demo knows the record or the
+index. The start is the caller's to keep, so that the same town is there after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from gnomon.clock import Clock
+from gnomon.testing.feed_server import FeedServer, Reply, Request, _conditional
+from gnomon.testing.scripted_feed import ScriptedPage
+from gnomon.testing.world import feeds
+from gnomon.testing.world.model import OUTLETS, Item, Outlet
+from gnomon.testing.world.truth import Truth
+from gnomon.testing.world.world import World
+from gnomon.types import Delete, SourceConfig, Upsert
+
+BANNER = "Demo world: nothing here is news. Quillhaven, its people and its papers are invented."
+_PAGES = 2_000
+_CHANGEABLE = ("bridge.state", "ferry.state", "storm.warning")
+_FRESH = timedelta(hours=1)
+_STEADY = (
+    "How many council members voted for the tram line to Saltmarsh Quay?",
+    "Is Saint Ellory Hospital going to close?",
+)
+
+
+class DemoTown:
+    """Quillhaven, served on a free port of loopback, as it is at the clock's moment."""
+
+    def __init__(
+        self, *, seed: int, start: datetime, clock: Clock, interval_s: float = 20.0
+    ) -> None:
+        self.world = World(seed, start)
+        self.truth = Truth(self.world)
+        self._clock = clock
+        self._interval_s = interval_s
+        self._server = FeedServer(clock=clock, kept_requests=100)
+        self._pages: dict[str, None] = {}
+        for outlet in OUTLETS.values():
+            self._server.route(outlet.path, self._feed_of(outlet))
+
+    async def start(self) -> None:
+        """Serve. Only then do `sources` and `allow` know the port."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Close connections and stop serving."""
+        await self._server.stop()
+
+    @property
+    def banner(self) -> str:
+        """What everybody must read who sees the demo world."""
+        return BANNER
+
+    @property
+    def allow(self) -> tuple[str, ...]:
+        """What the guard must let through, as `net.allow` wants it."""
+        return (self._server.host_port,)
+
+    def sources(self) -> list[SourceConfig]:
+        """One feed source for each outlet; their names survive restarts, their addresses not."""
+        return list(self._configs().values())
+
+    def history(
+        self, until: datetime, since: datetime | None = None
+    ) -> Iterator[tuple[str, Upsert | Delete]]:
+        """(source, change) that polls in (`since`, `until`] would have brought, oldest first.
+
+        Without `since`, everything. For `Record.load`: each change carries `observed_at`.
+        """
+        begin = self.world.begin - timedelta(seconds=1)
+        yield from feeds.history(self.world, self._configs(), since or begin, until)
+
+    @property
+    def examples(self) -> tuple[str, str, str]:
+        """Three questions worth asking now; the first one's answer changed lately."""
+        now = self._clock.now()
+        changed: dict[str, tuple[datetime, str]] = {}
+        for question in self.truth.questions(now):
+            if question.topic in _CHANGEABLE and question.since is not None:
+                changed.setdefault(question.topic, (question.since, question.text))
+        fresh = [t for t in _CHANGEABLE if t in changed and now - changed[t][0] <= _FRESH]
+        newest = max(changed.values(), default=(now, "Is the Mill Bridge open?"))
+        return (changed[fresh[0]] if fresh else newest)[1], *_STEADY
+
+    def _configs(self) -> dict[str, SourceConfig]:
+        return {
+            outlet.name: SourceConfig(
+                name=outlet.source,
+                type="feed",
+                title=outlet.title,
+                settings={
+                    "url": self._server.url(outlet.path),
+                    "interval_s": self._interval_s,
+                    "kind": outlet.kind,
+                },
+            )
+            for outlet in OUTLETS.values()
+        }
+
+    def _feed_of(self, outlet: Outlet) -> Callable[[Request], Reply]:
+        def answer(request: Request) -> Reply:
+            now = self._clock.now()
+            for item in feeds.window(self.world, outlet, now):
+                self._offer_page(item)
+            return _conditional(request, *feeds.feed(self.world, outlet, now).render())
+
+        return answer
+
+    def _offer_page(self, item: Item) -> None:
+        """Serve the item's own page from now on; the oldest pages make room."""
+        path = f"/{item.outlet}/{item.id}"
+        if path in self._pages:
+            return
+        self._pages[path] = None
+        while len(self._pages) > _PAGES:
+            oldest = next(iter(self._pages))
+            del self._pages[oldest]
+            self._server.unroute(oldest)
+
+        def answer(request: Request) -> Reply:
+            version = item.version_at(self._clock.now())
+            if version is None:
+                return Reply(status=410 if item.ending == "tombstone" else 404)
+            page = ScriptedPage(
+                title=version.title or version.text[:60],
+                text=version.text,
+                html=version.html,
+                lang=OUTLETS[item.outlet].lang,
+                published_at=item.published_at,
+                updated_at=version.at,
+                author=item.author,
+            )
+            return _conditional(request, *page.render())
+
+        self._server.route(path, answer)
