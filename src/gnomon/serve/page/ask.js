@@ -123,6 +123,8 @@ function abstention(whole) {
   );
 }
 
+const headline = (citation) => citation.title || citation.author || siteName(citation);
+
 function evidence(citations) {
   const rows = citations.map((citation) =>
     el(
@@ -131,7 +133,7 @@ function evidence(citations) {
       el(
         "p",
         { className: "title" },
-        outward(citation.url, citation.title || citation.url) ?? el("span", {}, citation.title || citation.key),
+        outward(citation.url, headline(citation)) ?? el("span", {}, headline(citation)),
       ),
       el("blockquote", {}, citation.quote),
       el(

@@ -138,7 +138,8 @@ function leave() {
   }, LEAVE_MS);
 }
 
-function hide() {
+/** Close the card, if one is open. */
+export function hide() {
   clearTimeout(timer);
   owner?.setAttribute("aria-expanded", "false");
   owner = null;

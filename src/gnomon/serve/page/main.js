@@ -1,6 +1,7 @@
 // The page: which view, which moment, and the strip that tells how fresh everything is.
 import { call } from "./api.js";
 import { ask, stop } from "./ask.js";
+import { hide } from "./card.js";
 import { byId, el } from "./dom.js";
 import { find, latest } from "./find.js";
 import { onChange, show } from "./follow.js";
@@ -79,11 +80,12 @@ function run() {
   byId("go").textContent = searching ? "Search" : "Ask";
   byId("question-label").textContent = searching ? "Search words" : "Question";
   byId("headline").textContent = searching ? "What was seen?" : "What do you want to know?";
-  question.placeholder = searching ? 'Words, "phrases", +must, -not' : "Ask about what your sources have seen";
+  question.placeholder = searching ? 'Words, "phrases", +must, -not' : "Ask your sources";
   byId("box").hidden = view === "sources";
   byId("sources").hidden = view !== "sources";
   byId("latest").hidden = asked || view === "sources" || !byId("latest-list").childElementCount;
   stop();
+  hide();
   answer.hidden = true;
   results.hidden = true;
   document.title = asked && text ? `${text.slice(0, 60)} · Gnomon` : "Gnomon";
