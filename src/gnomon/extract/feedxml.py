@@ -7,7 +7,6 @@ in an encoding of a known list, with limits on depth, number and length of every
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
 import warnings
@@ -20,6 +19,8 @@ import feedparser.api
 from feedparser.encodings import convert_to_utf8
 from feedparser.exceptions import CharacterEncodingOverride, NonXMLContentType
 from feedparser.sanitizer import replace_doctype
+
+from gnomon.extract.encoding import odd_codec
 
 MAX_DEPTH = 256
 MAX_ELEMENTS = 200_000
@@ -37,18 +38,6 @@ _FIELD_CHARS = 8_192
 _PERSON_CHARS = 256
 _PERSONS = frozenset(
     ("author", "contributor", "creator", "email", "name", "owner", "publisher", "webmaster")
-)
-_ODD_CODECS = frozenset(
-    (
-        "idna",
-        "mbcs",
-        "oem",
-        "punycode",
-        "raw_unicode_escape",
-        "undefined",
-        "unicode_escape",
-        "utf-7",
-    )
 )
 _DECLARED = re.compile(rb"encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
@@ -100,10 +89,12 @@ def parse_xml(body: bytes, *, url: str, content_type: str) -> Parsed:
 
 def _utf8(body: bytes, content_type: str, parsed: Parsed) -> tuple[bytes, bool]:
     """The document in UTF-8, and whether its encoding could be told."""
-    if any(_odd(name) for name in _CHARSET.findall(content_type)):
+    if any(odd_codec(name) for name in _CHARSET.findall(content_type)):
         content_type = content_type.partition(";")[0]
     # A declaration in UTF-16 or UTF-32 reads the same without its zero bytes.
-    if any(_odd(name.decode()) for name in _DECLARED.findall(body[:4_096].replace(b"\0", b""))):
+    if any(
+        odd_codec(name.decode()) for name in _DECLARED.findall(body[:4_096].replace(b"\0", b""))
+    ):
         raise HostileFeed("it declares an encoding that no feed is written in")
     told: dict[str, Any] = {}
     headers = {"content-type": content_type} if content_type else {}
@@ -114,13 +105,6 @@ def _utf8(body: bytes, content_type: str, parsed: Parsed) -> tuple[bytes, bool]:
     elif problem is not None and not isinstance(problem, NonXMLContentType):
         parsed.notes.append("encoding.unknown")
     return data, bool(told.get("encoding"))
-
-
-def _odd(name: str) -> bool:
-    try:
-        return codecs.lookup(name).name in _ODD_CODECS
-    except LookupError:
-        return False
 
 
 def _strict(data: bytes, url: str) -> Any:

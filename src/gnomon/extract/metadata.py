@@ -1,0 +1,255 @@
+"""What a page says about itself: JSON-LD, OpenGraph, meta tags, and htmldate where they are silent.
+
+Order of trust for dates: JSON-LD, meta tags, then what htmldate finds in markup and text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from htmldate import find_date
+from lxml import etree
+
+from gnomon.extract.dates import Dates, parse_date
+from gnomon.extract.text import html_to_text, one_line
+from gnomon.extract.urls import absolute, same_site
+
+_MAX_SCRIPTS = 20
+_MAX_JSON_CHARS = 500_000
+_MAX_NODES = 5_000
+_FIELD_CHARS = 500
+_ARTICLE_TYPES = re.compile(r"(article|posting|report|review|recipe|announcement)$", re.IGNORECASE)
+_PAGE_TYPES = re.compile(r"(page|website|creativework|videoobject|podcastepisode|event)$", re.I)
+_PUBLISHED = (
+    *("article:published_time", "og:article:published_time", "og:published_time"),
+    *("datepublished", "date_published", "publishdate", "publish_date", "publish-date"),
+    *("published_time", "publication_date", "pubdate", "sailthru.date", "parsely-pub-date"),
+    *("dc.date.issued", "dcterms.issued", "dcterms.created", "dc.date.created", "dc.date"),
+    *("dcterms.date", "citation_publication_date", "citation_date", "originalpublicationdate"),
+    *("article:published", "rnews:datepublished", "cxenseparse:recs:publishtime", "date"),
+)
+_UPDATED = (
+    *("article:modified_time", "og:updated_time", "og:article:modified_time", "datemodified"),
+    *("dcterms.modified", "dc.date.modified", "last-modified", "modified_time", "revised"),
+)
+_TITLES = ("og:title", "twitter:title", "dc.title", "citation_title", "title")
+_SITES = ("og:site_name", "application-name", "citation_journal_title")
+_AUTHORS = (
+    *("author", "article:author", "og:article:author", "dc.creator", "dcterms.creator"),
+    *("citation_author", "parsely-author", "sailthru.author", "byl", "twitter:creator"),
+)
+_FEED_TYPES = re.compile(r"application/((rss|atom|rdf)\+xml|feed\+json)", re.IGNORECASE)
+_BYLINES = etree.XPath(
+    "(//*[@itemprop='author']//*[@itemprop='name'] | //*[@itemprop='author'] | //*[@rel='author']"
+    " | //address[contains(@class,'author')])[position() <= 5]"
+)
+_BY = re.compile(r"^\s*(by|von|par|por|di|от)\b[:\s]+", re.IGNORECASE)
+
+logging.getLogger("htmldate").setLevel(logging.ERROR)
+
+
+class Claims(msgspec.Struct, kw_only=True):
+    """What the page claims, cleaned, but otherwise as it is."""
+
+    title: str = ""
+    author: str = ""
+    site: str = ""
+    lang: str = ""
+    canonical: str = ""
+    published_at: datetime | None = None
+    updated_at: datetime | None = None
+    date_source: str = ""
+
+
+def read_claims(
+    tree: etree._Element, *, url: str, now: datetime, dates: Dates, thorough: bool = True
+) -> Claims:
+    """Read the head, and, if `thorough`, search the body where the head gives no date."""
+    metas = _metas(tree)
+    linked = _linked_data(tree)
+    claims = Claims(
+        title=_title(tree, metas, linked),
+        author=_author(tree, metas, linked),
+        site=_first(_name(linked.get("publisher")), *(metas.get(k, "") for k in _SITES)),
+        lang=_first(
+            tree.get("lang", ""), _text(linked.get("inLanguage")), metas.get("og:locale", "")
+        ),
+        canonical=_canonical(tree, metas, url),
+    )
+    _date(claims, metas, linked, dates)
+    if thorough and claims.published_at is None:
+        _search_date(claims, tree, now, dates)
+    return claims
+
+
+def alternate_feeds(tree: etree._Element, base: str) -> tuple[str, ...]:
+    """Feeds that the page announces."""
+    found = [
+        absolute(base, element.get("href", ""))
+        for element in tree.iter("link")
+        if "alternate" in element.get("rel", "").lower().split()
+        and _FEED_TYPES.match(element.get("type", "").strip())
+    ]
+    return tuple(dict.fromkeys(filter(None, found)))[:20]
+
+
+def base_url(tree: etree._Element, url: str) -> str:
+    """What relative links of the page are relative to."""
+    element = next(tree.iter("base"), None)
+    return (absolute(url, element.get("href", "")) if element is not None else "") or url
+
+
+# -- dates ---------------------------------------------------------------------
+def _date(claims: Claims, metas: dict[str, str], linked: dict[str, Any], dates: Dates) -> None:
+    sources = (
+        ("json-ld", [_text(linked.get("datePublished")), _text(linked.get("dateCreated"))]),
+        ("meta", [metas.get(key, "") for key in _PUBLISHED]),
+    )
+    for source, texts in sources:
+        moment = next(filter(None, map(dates.of_text, filter(None, texts))), None)
+        if moment is not None:
+            claims.published_at, claims.date_source = moment, source
+            break
+    updates = [_text(linked.get("dateModified")), *(metas.get(key, "") for key in _UPDATED)]
+    claims.updated_at = next(filter(None, map(dates.of_text, filter(None, updates))), None)
+
+
+def _search_date(claims: Claims, tree: etree._Element, now: datetime, dates: Dates) -> None:
+    """Let htmldate look for the day. It gets a tree, never text: it would fetch an address."""
+    found = find_date(
+        tree, extensive_search=True, original_date=True, max_date=now.replace(tzinfo=None)
+    )
+    moment = dates.possible(parse_date(found) if found else None)
+    if moment is not None:
+        claims.published_at, claims.date_source = moment, "htmldate"
+
+
+# -- meta tags and markup --------------------------------------------------------
+def _metas(tree: etree._Element) -> dict[str, str]:
+    """The first content of each meta name, property or itemprop, in lower case."""
+    metas: dict[str, str] = {}
+    for element in tree.iter("meta"):
+        name = element.get("property") or element.get("name") or element.get("itemprop") or ""
+        content = element.get("content", "").strip()[: 4 * _FIELD_CHARS]
+        if name and content:
+            metas.setdefault(name.strip().lower(), content)
+    return metas
+
+
+def _title(tree: etree._Element, metas: dict[str, str], linked: dict[str, Any]) -> str:
+    headline = _first(_text(linked.get("headline")), *(metas.get(key, "") for key in _TITLES))
+    if headline:
+        return one_line(html_to_text(headline[: 4 * _FIELD_CHARS]))[:_FIELD_CHARS]
+    headings = [_content(h1) for _, h1 in zip(range(3), tree.iter("h1"), strict=False)]
+    headings = [heading for heading in headings if heading]
+    element = next(tree.iter("title"), None)
+    whole = _content(element) if element is not None else ""
+    if len(headings) == 1 and (not whole or headings[0].lower() in whole.lower()):
+        return headings[0]
+    return whole or next(iter(headings), "")
+
+
+def _author(tree: etree._Element, metas: dict[str, str], linked: dict[str, Any]) -> str:
+    if names := _names(linked.get("author")):
+        return names
+    for key in _AUTHORS:
+        name = _person(metas.get(key, ""))
+        if name:
+            return name
+    for element in _BYLINES(tree):
+        name = _person(_content(element))
+        if name:
+            return name
+    return ""
+
+
+def _person(text: str) -> str:
+    """A name, or nothing where the field holds an address or a whole sentence."""
+    name = _BY.sub("", one_line(html_to_text(text[:_FIELD_CHARS])))
+    if "://" in name or name.startswith(("@", "www.")) or len(name) > 120:
+        return ""
+    return name
+
+
+def _canonical(tree: etree._Element, metas: dict[str, str], url: str) -> str:
+    """The page's own address, believed only within its own registrable domain."""
+    base = base_url(tree, url)
+    links = [
+        element.get("href", "")
+        for element in tree.iter("link")
+        if "canonical" in element.get("rel", "").lower().split()
+    ]
+    for link in (*links[:3], metas.get("og:url", "")):
+        claimed = absolute(base, link) if link else ""
+        if claimed and same_site(claimed, url):
+            return claimed
+    return ""
+
+
+def _content(element: etree._Element) -> str:
+    return one_line("".join(element.itertext())[: 4 * _FIELD_CHARS])[:_FIELD_CHARS]
+
+
+def _first(*texts: str) -> str:
+    found = next((text for text in texts if text and text.strip()), "")
+    return one_line(html_to_text(found[: 4 * _FIELD_CHARS]))[:_FIELD_CHARS]
+
+
+# -- JSON-LD -----------------------------------------------------------------------
+def _linked_data(tree: etree._Element) -> dict[str, Any]:
+    """The node that describes the page best: an article, else a page with a date."""
+    second: dict[str, Any] = {}
+    for node in _nodes(tree):
+        kinds = node.get("@type")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        names = [kind for kind in kinds if isinstance(kind, str)]
+        if any(_ARTICLE_TYPES.search(name) for name in names):
+            return node
+        if not second and "datePublished" in node and any(map(_PAGE_TYPES.search, names)):
+            second = node
+    return second
+
+
+def _nodes(tree: etree._Element) -> Iterator[dict[str, Any]]:
+    scripts = (s for s in tree.iter("script") if "ld+json" in s.get("type", "").lower())
+    budget = _MAX_NODES
+    for _, script in zip(range(_MAX_SCRIPTS), scripts, strict=False):
+        text = (script.text or "").strip().removeprefix("<!--").removesuffix("-->")
+        if len(text) > _MAX_JSON_CHARS:
+            continue
+        try:
+            waiting = [json.loads(text.strip().rstrip(";"), strict=False)]
+        except (ValueError, RecursionError):
+            continue  # a page's broken JSON-LD is no claim
+        while waiting and budget:
+            budget -= 1
+            value = waiting.pop(0)
+            if isinstance(value, dict):
+                yield value
+                waiting += [v for v in value.values() if isinstance(v, (dict, list))]
+            elif isinstance(value, list):
+                waiting += value[:_MAX_NODES]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if isinstance(value, dict):
+        value = value.get("@value") or value.get("name")
+    return value[: 4 * _FIELD_CHARS] if isinstance(value, str) else ""
+
+
+def _name(value: Any) -> str:
+    return _person(_text(value))
+
+
+def _names(value: Any) -> str:
+    people = value if isinstance(value, list) else [value]
+    names = [_name(person) for person in people[:10]]
+    return ", ".join(dict.fromkeys(filter(None, names)))
