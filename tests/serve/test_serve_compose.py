@@ -100,11 +100,18 @@ NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
         ("2026-11-22T10:00 02:00", datetime(2026, 11, 22, 8, tzinfo=UTC)),
         ("1 hour ago", NOW - timedelta(hours=1)),
         ("90m", NOW - timedelta(minutes=90)),
+        ("yesterday 14:05", NOW - timedelta(days=1)),
+        ("today at 9:30", datetime(2026, 11, 22, 9, 30, tzinfo=UTC)),
         ("3 Days Ago", NOW - timedelta(days=3)),
     ],
 )
 def test_moments(text: str | None, expected: datetime | None) -> None:
     assert moment(text, ManualClock(NOW), param="as_of") == expected
+
+
+def test_a_day_has_no_25th_hour() -> None:
+    with pytest.raises(ApiError, match="not a moment"):
+        moment("yesterday 25:00", ManualClock(NOW), param="as_of")
 
 
 @given(st.text(max_size=30))

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon.clock import ManualClock
-from gnomon.errors import ConfigError, StoreError
+from gnomon.errors import ConfigError, ModelTransient, StoreError
 from gnomon.serve import guard as guard_module
 from gnomon.serve.guard import check_bind, is_loopback
 from gnomon.settings import Server, Settings
@@ -316,12 +316,25 @@ async def test_unknown_failures_are_hidden_and_store_errors_reported(house: Any)
             r = await http.get("/v1/status")
             house.record.stats = damaged
             second = await http.get("/v1/status")
-    assert [e["event"] for e in logs] == ["request.failed", "request.store_error"]
+    assert [e["event"] for e in logs] == ["request.failed", "request.failed"]
     assert r.status_code == 500 and "secret-detail" not in r.text
     assert r.json()["code"] == "internal"
     assert r.json()["request_id"] == r.headers["x-request-id"]
     assert second.status_code == 500 and second.json()["hint"] == "Restore a backup."
-    assert len(told) == 1
+    assert second.headers["x-should-retry"] == "false"
+    house.answerer.failure = StoreError("Page 8 of the record is damaged.")
+    async with house.client() as http:
+        await http.post("/v1/ask", json={"question": "x?"})
+        await http.post("/v1/responses", json={"input": "x?", "stream": True})
+    assert len(told) == 3
+
+
+async def test_what_may_pass_says_when_to_try_again(house: Any) -> None:
+    house.answerer.failure = ModelTransient("The endpoint is busy.", retry_after_s=7.4)
+    async with house.client() as http:
+        r = await http.post("/v1/ask", json={"question": "x?", "stream": False})
+    assert r.status_code == 503
+    assert r.headers["retry-after"] == "7" and r.headers["x-should-retry"] == "true"
 
 
 async def test_unknown_routes_and_methods(house: Any) -> None:

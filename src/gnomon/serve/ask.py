@@ -23,11 +23,9 @@ from gnomon.answer.base import (
     Turn,
     Written,
 )
-from gnomon.errors import GnomonError
-from gnomon.log import get_logger
 from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
-from gnomon.serve.errors import ApiError, shown
+from gnomon.serve.errors import ApiError, shown, told
 from gnomon.serve.moments import moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
@@ -35,7 +33,6 @@ from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 from gnomon.types import Answer, Citation
 
 router = APIRouter(tags=["Ask"], route_class=JsonRoute)
-_log = get_logger()
 
 Names = list[str]
 
@@ -101,14 +98,10 @@ class _Asked:
             async with aclosing(self._events()) as events:
                 async for name, payload in events:
                     yield event(name, payload)
-        except GnomonError as error:
-            _log.warning("ask.failed", code=error.code, error=str(error))
-            told = {"message": error.message, "code": error.code, "hint": error.hint}
-            yield event("error", told)
-        except Exception:
-            _log.exception("ask.failed")
-            told = {"message": "Something went wrong inside Gnomon.", "code": "internal"}
-            yield event("error", told | {"hint": "The log tells more."})
+        except Exception as error:
+            public = told(error, self._services, "ask")
+            problem = {"message": public.message, "code": public.code, "hint": public.hint}
+            yield event("error", problem)
 
     async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         pipeline = self._services.answerer.answer(self._question)

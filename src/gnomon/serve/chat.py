@@ -12,11 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gnomon.answer.base import Finished, Question, Written
-from gnomon.errors import GnomonError
-from gnomon.log import get_logger
 from gnomon.serve.compose import Composer
 from gnomon.serve.conversation import converse, ignored, limits, mode_of, text_format_only
-from gnomon.serve.errors import ApiError, bad_request, openai_body
+from gnomon.serve.errors import bad_request, openai_body, told
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import narrow
 from gnomon.serve.services import Services
@@ -26,7 +24,6 @@ from gnomon.types import Answer
 
 router = APIRouter(tags=["OpenAI: Chat"], route_class=JsonRoute)
 _DONE = b"data: [DONE]\n\n"
-_log = get_logger()
 
 
 class StreamOptions(BaseModel):
@@ -108,13 +105,8 @@ class _Exchange:
                     if self._body.stream_options and self._body.stream_options.include_usage:
                         yield self._usage_chunk(answer)
             yield _DONE
-        except GnomonError as error:
-            _log.warning("chat.failed", code=error.code, error=str(error))
-            yield data(openai_body(error))
-        except Exception:
-            _log.exception("chat.failed")
-            hidden = ApiError(500, "Something went wrong inside Gnomon.", code="internal")
-            yield data(openai_body(hidden))
+        except Exception as error:
+            yield data(openai_body(told(error, self._services, "chat")))
 
     async def _steps(self) -> AsyncGenerator[tuple[str, dict[str, Any] | None, Answer | None]]:
         """(text, sentence, None) for each piece; ("", None, answer) at the end."""

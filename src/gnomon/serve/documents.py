@@ -154,7 +154,8 @@ def _page(key: str, found: Found, start: int | None, end: int | None) -> str:
         '<link rel="icon" href="/page/icon.svg" type="image/svg+xml">'
         '<link rel="stylesheet" href="/page/style.css">'
         '<script type="module" src="/page/saved.js"></script></head>'
-        '<body class="saved"><header class="top"><a class="wordmark" href="/"><img src="/page/icon.svg" alt="">Gnomon</a>'
+        '<body class="saved"><header class="top"><a class="wordmark" href="/">'
+        '<img src="/page/icon.svg" alt="">Gnomon</a>'
         '<span class="kind">Saved copy</span></header>'
         f'<main class="sheet">{body}</main></body></html>'
     )

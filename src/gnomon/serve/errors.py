@@ -21,10 +21,12 @@ from gnomon.errors import (
     GnomonError,
     ModelError,
     StoreError,
+    Transient,
     UpstreamError,
     UpstreamTransient,
 )
 from gnomon.log import get_logger
+from gnomon.serve.services import Services
 
 OPENAI_PATHS = ("/v1/responses", "/v1/chat/", "/v1/models")
 _SHOWN_VALUE_CHARS = 80
@@ -89,8 +91,10 @@ def response_for(error: GnomonError, path: str, request_id: str) -> Response:
     """The error as a response in the shape that belongs to `path`."""
     status = status_of(error)
     headers = dict(error.headers) if isinstance(error, ApiError) else {}
-    if isinstance(error, UpstreamTransient) and error.retry_after_s is not None:
+    if isinstance(error, Transient) and error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    if status >= 500:
+        headers["x-should-retry"] = "true" if isinstance(error, Transient) else "false"
     if speaks_openai(path):
         body = openai_body(error)
         media_type = "application/json"
@@ -132,6 +136,23 @@ def problem_body(error: GnomonError, request_id: str) -> dict[str, Any]:
     return body
 
 
+def told(error: Exception, services: Services, where: str) -> GnomonError:
+    """What a client may be told of `error`. Logs it, and reports damage in our own store."""
+    if not isinstance(error, GnomonError):
+        _log.error(f"{where}.failed", exc_info=error)
+        return ApiError(
+            500,
+            "Something went wrong inside Gnomon.",
+            code="internal",
+            hint="The log tells more.",
+        )
+    if not isinstance(error, ApiError):
+        _log.warning(f"{where}.failed", code=error.code, error=str(error))
+    if isinstance(error, StoreError) and services.fatal is not None:
+        services.fatal(error)
+    return error
+
+
 def install(app: FastAPI) -> None:
     """Answer every exception of `app` in the shape of its path."""
 
@@ -141,12 +162,8 @@ def install(app: FastAPI) -> None:
     async def known(request: Request, error: Exception) -> Response:
         if not isinstance(error, GnomonError):
             raise error
-        if isinstance(error, StoreError):
-            _log.error("request.store_error", code=error.code, error=str(error))
-            services = request.app.state.services
-            if services.fatal is not None:
-                services.fatal(error)
-        return response_for(error, request.url.path, request_id(request))
+        public = told(error, request.app.state.services, "request")
+        return response_for(public, request.url.path, request_id(request))
 
     async def invalid(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
@@ -178,7 +195,9 @@ def _explain(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(400, f"The request body is not valid JSON: {reason}.", code="request.json")
     loc = [str(part) for part in first["loc"]]
     place = loc[0] if loc else "body"
-    param = ".".join(loc[1:] or loc)
+    # Alternatives of a type stand in the location as `str` or `list[…]`; they say nothing.
+    named = [part for part in loc[1:] if part != "str" and "[" not in part]
+    param = ".".join(named or loc)
     if place == "body" and len(loc) == 1:
         return ApiError(
             400,

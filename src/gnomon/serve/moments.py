@@ -11,6 +11,7 @@ from gnomon.serve.errors import ApiError, bad_request, shown
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LOST_PLUS = re.compile(r" (\d{2}:?\d{2})$")
 _AGO = re.compile(r"(\d{1,6})\s*(s|m|h|d|w|seconds?|minutes?|hours?|days?|weeks?)(?:\s+ago)?", re.I)
+_DAY = re.compile(r"(today|yesterday)(?:,?\s+(?:at\s+)?(\d{1,2}):(\d{2}))?(?:\s*utc)?", re.I)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SKEW = timedelta(seconds=60)
 """How far another machine's clock may run ahead of ours."""
@@ -19,8 +20,9 @@ _SKEW = timedelta(seconds=60)
 def moment(text: str | None, clock: Clock, *, param: str, bound: bool = False) -> datetime | None:
     """The moment that `text` names, None for an empty one or `now`.
 
-    ISO 8601 with a zone, or `2 hours ago`. As a `bound` of a search it may also lie in the
-    future, and be a date, which begins at midnight UTC. Raises a 400 that names the value.
+    ISO 8601 with a zone, `2 hours ago`, or `yesterday 14:05` in UTC. As a `bound` of a search
+    it may also lie in the future, and be a date, which begins at midnight UTC. Raises a 400
+    that names the value.
     """
     if text is None or not (text := text.strip()) or text.lower() == "now":
         return None
@@ -48,6 +50,8 @@ def _parse(text: str, now: datetime, param: str) -> datetime:
             return now - timedelta(**{_UNITS[match[2][0].lower()]: int(match[1])})
         except OverflowError:
             raise _unreadable(text, param) from None
+    if match := _DAY.fullmatch(text):
+        return _on_day(match, now, text, param)
     if not _DATE.match(text):
         raise _unreadable(text, param)
     try:
@@ -69,10 +73,20 @@ def _parse(text: str, now: datetime, param: str) -> datetime:
         raise _unreadable(text, param) from None
 
 
+def _on_day(match: re.Match[str], now: datetime, text: str, param: str) -> datetime:
+    day = now if match[1].lower() == "today" else now - timedelta(days=1)
+    try:
+        return day.replace(
+            hour=int(match[2] or 0), minute=int(match[3] or 0), second=0, microsecond=0
+        )
+    except ValueError:
+        raise _unreadable(text, param) from None
+
+
 def _unreadable(text: str, param: str) -> ApiError:
     return bad_request(
         f"{param} = {shown(text)} is not a moment. Write ISO 8601 with a zone, such as "
-        "2026-11-22T14:05:00Z, or `2 hours ago`.",
+        "2026-11-22T14:05:00Z, or `2 hours ago`, or `yesterday 14:05` (UTC).",
         param=param,
         code="request.time",
     )

@@ -14,8 +14,6 @@ from starlette.responses import Response
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
 from gnomon.clock import Clock
-from gnomon.errors import GnomonError
-from gnomon.log import get_logger
 from gnomon.serve.compose import Composer, citation_url
 from gnomon.serve.conversation import (
     Conversation,
@@ -26,7 +24,7 @@ from gnomon.serve.conversation import (
     question_text,
     text_format_only,
 )
-from gnomon.serve.errors import ApiError, bad_request, shown
+from gnomon.serve.errors import ApiError, bad_request, shown, told
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
 from gnomon.serve.services import Services, Thread
@@ -35,7 +33,6 @@ from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, json_text, serv
 from gnomon.types import Answer
 
 router = APIRouter(tags=["OpenAI: Responses"], route_class=JsonRoute)
-_log = get_logger()
 
 
 class ResponsesRequest(BaseModel):
@@ -193,12 +190,9 @@ class _Exchange:
             async with aclosing(self._events()) as events:
                 async for name, payload in events:
                     yield event(name, payload)
-        except GnomonError as error:
-            _log.warning("response.failed", code=error.code, error=str(error))
-            yield event(*self._failed(error.code, str(error)))
-        except Exception:
-            _log.exception("response.failed")
-            yield event(*self._failed("server_error", "Something went wrong inside Gnomon."))
+        except Exception as error:
+            public = told(error, self._services, "response")
+            yield event(*self._failed(public.code, str(public)))
 
     async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         empty = self._base | {"status": "in_progress", "output": []}

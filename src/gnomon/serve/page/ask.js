@@ -28,7 +28,11 @@ export async function ask(question, asOf, again) {
   try {
     const body = { question, as_of: asOf ? asOf.toISOString() : null };
     for await (const [name, data] of events("/v1/ask", body, control.signal)) {
-      if (name === "planned") step.textContent = "Searching";
+      if (name === "planned") {
+        step.textContent = "Searching";
+        // The question itself may name a moment.
+        if (data.plan.as_of && !asOf) list.before(pastBand(new Date(data.plan.as_of)));
+      }
       if (name === "retrieved") step.textContent = `Reading ${counted(data.citations.length, "passage")}`;
       if (name === "sentence") {
         step.textContent = "Checking each sentence";
