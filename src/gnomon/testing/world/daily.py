@@ -117,7 +117,7 @@ class _Making:
                 (
                     r"fully open",
                     r"open to all traffic",
-                    r"both (lanes|directions)",
+                    r"both lanes",
                     r"closure (has )?ended",
                 ),
             ),
@@ -393,7 +393,9 @@ def _drawn(rng: random.Random) -> dict[str, Any]:
     drawn: dict[str, Any] = {name: rng.choice(words[name]) for name in words}
     drawn["person"] = f"{drawn['first']} {drawn['last']}"
     drawn["thing"], drawn["thing2"] = rng.sample(words["thing"], 2)
+    drawn["street2"] = rng.choice(words["street"])
     drawn["weekday2"] = rng.choice(words["weekday"])
     drawn["n"], drawn["m"] = rng.randrange(12, 96), rng.randrange(2, 12)
+    drawn["n2"] = rng.randrange(2, 80)
     drawn["age"] = rng.randrange(70, 103)
     return drawn

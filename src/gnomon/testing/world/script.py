@@ -191,8 +191,6 @@ def _retold(text: str, rng: random.Random) -> str:
     paragraphs[0] = (
         f"{rng.choice(('QUILLHAVEN', 'Quillhaven (cd)', 'AVEREL COAST'))} – " + (paragraphs[0])
     )
-    if len(paragraphs) > 2 and rng.random() < 0.3:
-        paragraphs.pop()
     text = "\n\n".join(paragraphs)
     for word, other in (("said", "told the Herald"), ("about", "around"), ("children", "kids")):
         if rng.random() < 0.5:
