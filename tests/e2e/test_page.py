@@ -292,6 +292,21 @@ async def test_a_wrong_address_says_what_to_do(house: Any, served: Any, browser:
         await page.close()
 
 
+async def test_with_a_key_the_browser_signs_in_once(house: Any, served: Any, browser: Any) -> None:
+    house = house.configure(api_key="open-sesame")
+    signed_in = {"username": "me", "password": "open-sesame"}
+    async with served(house) as url:
+        stranger = await browser.new_context()
+        assert (await stranger.request.get(url)).status == 401
+        await stranger.close()
+        context = await browser.new_context(http_credentials=signed_in)
+        page = await context.new_page()
+        await page.goto(url)
+        await ask(page)
+        await page.locator("#answer footer").wait_for()
+        await context.close()
+
+
 async def test_examples_ask_themselves(house: Any, served: Any, browser: Any) -> None:
     async with opened(house, served, browser) as page:
         assert "simulated town" in await page.locator("#demo").inner_text()
