@@ -117,7 +117,7 @@ class _Exchange:
                     piece = self._composer.add(event.sentence, event.citations)
                     yield piece.delta, piece.sentence, None
                 elif isinstance(event, Finished):
-                    if event.answer.abstained and not self._composer.sentences:
+                    if not self._composer.sentences:
                         yield self._composer.abstain(event.answer.closest).delta, None, None
                     yield "", None, event.answer
 

@@ -1,0 +1,388 @@
+"""One exchange of the Responses API: from a request to its typed events and final object.
+
+The order of the events is the one that OpenAI's, LangChain's and the AI SDK's clients need; what
+they do not know (verdicts, full citations, age of the evidence) rides in an extra key, `gnomon`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
+from gnomon.clock import Clock
+from gnomon.serve.compose import Composer, citation_url
+from gnomon.serve.conversation import (
+    Conversation,
+    converse,
+    ignored,
+    limits,
+    mode_of,
+    question_text,
+    text_format_only,
+)
+from gnomon.serve.errors import ApiError, shown, told
+from gnomon.serve.moments import moment
+from gnomon.serve.narrowing import Narrowing, narrow
+from gnomon.serve.services import Services
+from gnomon.serve.sse import event
+from gnomon.serve.wire import json_text
+from gnomon.types import Answer
+
+
+class ResponsesRequest(BaseModel):
+    """A request as OpenAI's and xAI's clients send it, with `as_of` of our own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = "gnomon"
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
+    max_output_tokens: int | None = Field(None, ge=1, le=100_000)
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    include: list[str] | None = None
+    text: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    search_parameters: dict[str, Any] | None = None
+    as_of: str | None = Field(None, description="Answer as of this moment: ISO 8601 with a zone.")
+
+
+class Exchange:
+    """One request and the answer that grows for it."""
+
+    def __init__(
+        self,
+        body: ResponsesRequest,
+        services: Services,
+        base_url: str,
+        question: Question,
+        meant: Narrowing,
+    ) -> None:
+        self._body = body
+        self._services = services
+        self._question = question
+        self._meant = meant
+        self._clock: Clock = services.clock
+        self._ignored = ignored(body.model_extra)
+        self._base_url = base_url
+        self._composer = Composer(
+            base_url=base_url, inline="no_inline_citations" not in (body.include or ())
+        )
+        self._sequence = 0
+        self._output: list[dict[str, Any]] = []
+        self._base = self._head()
+        self._id: str = self._base["id"]
+
+    @classmethod
+    async def begin(cls, body: ResponsesRequest, services: Services, base_url: str) -> Exchange:
+        """Check everything that can be refused before the first event is sent."""
+        mode = mode_of(body.model)
+        text_format_only((body.text or {}).get("format"), "text.format")
+        meant = narrow(body.tools, body.search_parameters, services.clock)
+        earlier: tuple[Turn, ...] = ()
+        if body.previous_response_id:
+            earlier = await asyncio.to_thread(_history, services, body.previous_response_id)
+        if isinstance(body.input, str):
+            said = Conversation(question=question_text(body.input, "input"))
+        else:
+            said = converse(body.input, param="input")
+        question = Question(
+            text=said.question,
+            as_of=moment(body.as_of, services.clock, param="as_of"),
+            mode=mode,
+            history=(*earlier, *said.history),
+            instructions="\n".join(t for t in (body.instructions, said.instructions) if t),
+            **meant.filters(),
+            **limits(body.max_output_tokens),
+        )
+        return cls(body, services, base_url, question, meant)
+
+    async def run(self) -> dict[str, Any]:
+        """The finished response."""
+        response: dict[str, Any] = {}
+        async with aclosing(self._events()) as events:
+            async for name, payload in events:
+                if name == "response.completed":
+                    response = payload["response"]
+        return response
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """The response as server-sent events; failures become `response.failed`."""
+        try:
+            async with aclosing(self._events()) as events:
+                async for name, payload in events:
+                    yield event(name, payload)
+        except Exception as error:
+            public = told(error, self._services, "response")
+            yield event(*self._failed(public.code, str(public)))
+
+    async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        empty = self._base | {"status": "in_progress", "output": []}
+        yield self._event("response.created", response=empty)
+        yield self._event("response.in_progress", response=empty)
+        search: _Search | None = None
+        message: dict[str, Any] | None = None
+        pipeline = self._services.answerer.answer(self._question)
+        async with aclosing(pipeline) as steps:  # type: ignore[type-var]
+            async for step in steps:
+                if isinstance(step, Planned) and search is None and self._searches:
+                    search = _Search(
+                        self._searches, self._services.ids.new("ws"), step, self._base_url
+                    )
+                    for name, payload in search.begin(len(self._output)):
+                        yield self._event(name, **payload)
+                elif isinstance(step, Retrieved) and search is not None:
+                    index = len(self._output)
+                    item, ending = search.end(index, step)
+                    for name, payload in ending:
+                        yield self._event(name, **payload)
+                    self._output.append(item)
+                    search = None
+                elif isinstance(step, Written | Finished):
+                    if message is None:
+                        message = self._message()
+                        for opening in self._open(message):
+                            yield opening
+                    if isinstance(step, Written):
+                        piece = self._composer.add(step.sentence, step.citations)
+                        yield self._delta(message, piece.delta, piece.sentence)
+                        continue
+                    if not self._composer.sentences:
+                        piece = self._composer.abstain(step.answer.closest)
+                        yield self._delta(message, piece.delta, None)
+                    for closing in self._close(message, step.answer):
+                        yield closing
+                    response = self._completed(step.answer)
+                    await self._keep(step.answer, response)
+                    yield self._event("response.completed", response=response)
+
+    def _event(self, name: str, **payload: Any) -> tuple[str, dict[str, Any]]:
+        numbered = {"type": name, "sequence_number": self._sequence, **payload}
+        self._sequence += 1
+        return name, numbered
+
+    def _message(self) -> dict[str, Any]:
+        return {
+            "id": self._services.ids.new("msg"),
+            "type": "message",
+            "role": "assistant",
+            "status": "in_progress",
+            "content": [],
+        }
+
+    def _open(self, message: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        index = len(self._output)
+        return [
+            self._event("response.output_item.added", output_index=index, item=message),
+            self._event(
+                "response.content_part.added",
+                item_id=message["id"],
+                output_index=index,
+                content_index=0,
+                part=_text_part(""),
+            ),
+        ]
+
+    def _delta(
+        self, message: dict[str, Any], delta: str, sentence: dict[str, Any] | None
+    ) -> tuple[str, dict[str, Any]]:
+        own = {"gnomon": {"sentence": sentence}} if sentence is not None else {}
+        return self._event(
+            "response.output_text.delta",
+            item_id=message["id"],
+            output_index=len(self._output),
+            content_index=0,
+            delta=delta,
+            logprobs=[],
+            **own,
+        )
+
+    def _close(self, message: dict[str, Any], answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+        """The message's last events. Annotations ride in `annotation.added` and, later, in the
+        completed response only: clients that gather all of them would list a source twice."""
+        index = len(self._output)
+        place = {"item_id": message["id"], "output_index": index, "content_index": 0}
+        text = self._composer.text
+        own = {"gnomon": self._composer.extension(answer, self._ignored)}
+        done = message | {"status": "completed"}
+        events = [
+            self._event(
+                "response.output_text.annotation.added",
+                **place,
+                annotation_index=i,
+                annotation=annotation,
+            )
+            for i, annotation in enumerate(self._composer.annotations)
+        ]
+        events += [
+            self._event("response.output_text.done", **place, text=text, logprobs=[]),
+            self._event("response.content_part.done", **place, part=_text_part(text)),
+            self._event(
+                "response.output_item.done",
+                output_index=index,
+                item=done | {"content": [_text_part(text)]} | own,
+            ),
+        ]
+        part = _text_part(text, self._composer.annotations)
+        self._output.append(done | {"content": [part]} | own)
+        return events
+
+    @property
+    def _searches(self) -> str:
+        """Which search the client declared and so expects to see; empty if none."""
+        if not self._body.tools:
+            return ""
+        return "web" if self._meant.web else "x"
+
+    def _head(self) -> dict[str, Any]:
+        body = self._body
+        given = {
+            "previous_response_id": body.previous_response_id,
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+        }
+        return {
+            "id": self._services.ids.new("resp"),
+            "object": "response",
+            "created_at": int(self._clock.now().timestamp()),
+            "model": body.model,
+            "background": False,
+            "frequency_penalty": 0.0,
+            "metadata": body.metadata or {},
+            "parallel_tool_calls": True,
+            "presence_penalty": 0.0,
+            "service_tier": "default",
+            "store": body.store is not False,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": body.tool_choice or "auto",
+            "tools": body.tools or [],
+            "top_logprobs": 0,
+            "truncation": "disabled",
+        } | {name: value for name, value in given.items() if value is not None}
+
+    def _completed(self, answer: Answer) -> dict[str, Any]:
+        usage = answer.usage
+        searched = 1 if self._searches else 0
+        return self._base | {
+            "status": "completed",
+            "completed_at": int(self._clock.now().timestamp()),
+            "output": list(self._output),
+            "citations": self._composer.urls,
+            "usage": {
+                "input_tokens": usage.input_tokens,
+                "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": usage.output_tokens,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": usage.input_tokens + usage.output_tokens,
+                "num_sources_used": len(self._composer.urls),
+                "num_server_side_tools_used": searched,
+            },
+            "gnomon": self._composer.extension(answer, self._ignored),
+        }
+
+    def _failed(self, code: str, message: str) -> tuple[str, dict[str, Any]]:
+        response = self._base | {
+            "status": "failed",
+            "output": list(self._output),
+            "error": {"code": code, "message": message},
+        }
+        return self._event("response.failed", response=response)
+
+    async def _keep(self, answer: Answer, response: dict[str, Any]) -> None:
+        if self._body.store is False:
+            return
+        await asyncio.to_thread(
+            self._services.threads.save,
+            self._id,
+            answer=answer,
+            response={"response": response, "input": self._input_items()},
+            previous_id=self._body.previous_response_id,
+        )
+
+    def _input_items(self) -> list[dict[str, Any]]:
+        given = self._body.input
+        if isinstance(given, str):
+            given = [{"role": "user", "content": [{"type": "input_text", "text": given}]}]
+        return [
+            {"type": "message", "status": "completed"}
+            | item
+            | {"id": f"{self._id.replace('resp', 'item', 1)}_{i}"}
+            for i, item in enumerate(given)
+        ]
+
+
+class _Search:
+    """A search as a client sees it: one item, from begun to completed."""
+
+    def __init__(self, kind: str, id: str, planned: Planned, base_url: str) -> None:
+        self._base_url = base_url
+        self._query = planned.plan.search_text
+        self._prefix = "response.web_search_call" if kind == "web" else "response.x_search_call"
+        if kind == "web":
+            self._item: dict[str, Any] = {
+                "id": id,
+                "type": "web_search_call",
+                "action": {"type": "search", "query": self._query, "sources": []},
+            }
+        else:
+            self._item = {
+                "id": id,
+                "type": "x_search_call",
+                "call_id": f"xs_call_{id}",
+                "name": "x_keyword_search",
+                "arguments": json_text({"query": self._query}),
+            }
+
+    def begin(self, index: int) -> list[tuple[str, dict[str, Any]]]:
+        place = {"item_id": self._item["id"], "output_index": index}
+        item = self._item | {"status": "in_progress"}
+        return [
+            ("response.output_item.added", {"output_index": index, "item": item}),
+            (f"{self._prefix}.in_progress", place),
+            (f"{self._prefix}.searching", place),
+        ]
+
+    def end(
+        self, index: int, found: Retrieved
+    ) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+        done = self._item | {"status": "completed"}
+        if "action" in done:
+            urls = dict.fromkeys(citation_url(c, self._base_url) for c in found.citations)
+            sources = [{"type": "url", "url": url} for url in urls]
+            done["action"] = done["action"] | {"sources": sources}
+        return done, [
+            (
+                f"{self._prefix}.completed",
+                {"item_id": self._item["id"], "output_index": index},
+            ),
+            ("response.output_item.done", {"output_index": index, "item": done}),
+        ]
+
+
+def _history(services: Services, previous_id: str) -> tuple[Turn, ...]:
+    if services.threads.get(previous_id) is None:
+        raise ApiError(
+            400,
+            f"previous_response_id = {shown(previous_id)} names no stored response.",
+            code="previous_response_not_found",
+            param="previous_response_id",
+            hint="Responses made with store=false cannot be continued.",
+        )
+    return tuple(services.threads.history(previous_id))
+
+
+def _text_part(text: str, annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {
+        "type": "output_text",
+        "text": text,
+        "annotations": list(annotations or ()),
+        "logprobs": [],
+    }
