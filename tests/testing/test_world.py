@@ -11,11 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.testing.world import Truth, World, describe
+from gnomon.testing.world import (
+    Judged,
+    Outcome,
+    Truth,
+    TruthQuestion,
+    World,
+    describe,
+    judge,
+    score,
+)
 from gnomon.testing.world.model import OUTLETS, Item
 from gnomon.testing.world.moments import Moment, Number, moment
 from gnomon.testing.world.prose import choose
 from gnomon.testing.world.world import observed_at
+from gnomon.types import Answer, Sentence, Verdict, VerdictKind
 
 # Noon, just before and after midnight, the last day of a year, a day in spring.
 STARTS = (
@@ -215,6 +225,42 @@ def test_right_and_outdated_answers_are_told_apart() -> None:
     assert not bridge.right("The Mill Bridge is closed in both directions.")
     assert bridge.outdated("Cars can cross the Mill Bridge again, but only on a single lane.")
     assert not bridge.outdated("Both lanes are in use; for a day there was a single lane.")
+
+
+def test_answers_are_judged_by_what_was_right_and_knowable() -> None:
+    world = World(1, STARTS[0])
+    questions = Truth(world).questions(world.start)
+    bridge = next(q for q in questions if q.text == "Is the Mill Bridge open?")
+    nothing = next(q for q in questions if not q.answerable)
+
+    def outcome(question: TruthQuestion, text: str) -> Outcome:
+        sentences = (
+            Sentence(
+                text=text,
+                citations=(),
+                verdict=Verdict(kind=VerdictKind.SUPPORTED, score=1.0),
+            ),
+        )
+        answer = Answer(
+            id="a",
+            question=question.text,
+            created_at=world.start,
+            sentences=sentences if text else (),
+            abstained=not text,
+        )
+        judged.append(judge(question, answer))
+        return judged[-1].outcome
+
+    judged: list[Judged] = []
+    assert outcome(bridge, "Both lanes are in use.") is Outcome.RIGHT
+    assert outcome(bridge, "Only one lane is open.") is Outcome.OUTDATED
+    assert outcome(bridge, "The bridge is pretty.") is Outcome.WRONG
+    assert outcome(bridge, "") is Outcome.MISSED
+    assert outcome(nothing, "") is Outcome.ABSTAINED
+    assert outcome(nothing, "In 1871.") is Outcome.INVENTED
+    total = score(judged)
+    assert (total.right, total.outdated, total.missed) == (0.25, 0.25, 0.25)
+    assert (total.abstained, total.answerable, total.unanswerable) == (0.5, 4, 2)
 
 
 def test_the_world_holds_what_an_answerer_must_cope_with(world: World) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from gnomon.testing.world.model import OUTLETS, Fact, Item, Topic, Version
 from gnomon.testing.world.prose import write
+from gnomon.testing.world.script import copies
 
 DAY = timedelta(days=1)
 DENSE = timedelta(hours=5)
@@ -55,6 +56,7 @@ def make(seed: int, start: datetime, number: int) -> Day:
     day.herring()
     day.matches()
     day.chatter()
+    day.items += list(copies(day.items, seed))
     items = sorted(day.items, key=lambda item: (item.published_at, item.key))
     return Day(items=tuple(items), facts=tuple(day.facts), topics=tuple(dict.fromkeys(day.topics)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -159,7 +159,7 @@ class _Story:
         return moment(text, self._start, self._named)
 
 
-def copies(items: list[Item], seed: int) -> Iterator[Item]:
+def copies(items: Sequence[Item], seed: int) -> Iterator[Item]:
     """What the aggregator makes of the newspaper: nearly the same words, somewhat later.
 
     It never looks back: an edit, a correction or a withdrawal of the original passes it by.
