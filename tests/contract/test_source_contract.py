@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -37,10 +38,11 @@ async def door_to(server: FeedServer) -> AsyncIterator[Door]:
 
 def item(n: int, **changes: object) -> Item:
     fields = {
-        "id": f"e{n}",
+        "id": f"urn:e{n}",
+        "url": f"https://example.org/{n}",
         "title": f"Entry {n}",
         "text": f"What happened at number {n}.",
-        "published_at": START + timedelta(minutes=n),
+        "published_at": START + timedelta(minutes=n - 60),
         **changes,
     }
     return Item(**fields)  # type: ignore[arg-type]
@@ -59,7 +61,7 @@ async def feed_stage(
         config = SourceConfig(
             name="feed:stage", type="feed", settings={"url": server.url(path), "interval_s": 60}
         )
-        key = "feed:stage#e{}".format
+        key = "feed:stage#urn:e{}".format
         expected: dict[str, list[str | None]] = {key(n): [item(n).text] for n in range(4)}
 
         def post(n: int) -> None:
@@ -67,11 +69,11 @@ async def feed_stage(
             expected[key(n)] = [item(n).text]
 
         def edit(n: int, text: str) -> None:
-            scripted.edit(f"e{n}", text=text)
+            scripted.edit(f"urn:e{n}", text=text)
             expected[key(n)].append(text)
 
         def remove(n: int) -> None:
-            scripted.remove(f"e{n}")
+            scripted.remove(f"urn:e{n}")
             if format == "atom":
                 expected[key(n)].append(None)
 
@@ -137,7 +139,7 @@ async def refusing_stage(fault: str, code: str) -> AsyncIterator[Stage]:
                 name="feed:stage", type="feed", settings={"url": server.url("/news")}
             ),
             fetcher=door,
-            expected=lambda: {"feed:stage#e1": [item(1).text]},
+            expected=lambda: {"feed:stage#urn:e1": [item(1).text]},
             script=[lambda: server.misbehave("/news", *[fault] * 9)],
             ends_with=code,
         )
@@ -171,7 +173,7 @@ async def moving_stage() -> AsyncIterator[Stage]:
                 settings={"url": server.url("/old"), "interval_s": 60},
             ),
             fetcher=door,
-            expected=lambda: {f"feed:stage#e{n}": [item(n).text] for n in (1, 2, 3)},
+            expected=lambda: {f"feed:stage#urn:e{n}": [item(n).text] for n in (1, 2, 3)},
             script=[move, end_old],
         )
 
@@ -200,7 +202,7 @@ async def outrun_stage() -> AsyncIterator[Stage]:
                 settings={"url": server.url("/news"), "interval_s": 600},
             ),
             fetcher=door,
-            expected=lambda: {f"feed:stage#e{n}": [item(n).text] for n in range(25)},
+            expected=lambda: {f"feed:stage#urn:e{n}": [item(n).text] for n in range(25)},
             script=[flood],
         )
 
@@ -227,7 +229,8 @@ async def page_stage(faults: tuple[str, ...] = ()) -> AsyncIterator[Stage]:
             type="page",
             settings={"url": server.url("/harbour"), "interval_s": 60},
         )
-        expected = {"page:stage": [first, second, None, third]}
+        texts = [text and f"Harbour\n\n{text}" for text in (first, second, None, third)]
+        expected = {"page:stage": texts}
         script = [
             lambda: server.misbehave("/harbour", "404"),
             lambda: scripted.edit(text=second),
@@ -333,3 +336,17 @@ async def test_check_passes_honest_sources(kind: str) -> None:
 async def test_check_fails_broken_sources(kind: str, said: str) -> None:
     with pytest.raises(SourceCheckFailed, match=said):
         await check_source(_spec(kind), number_stage, rounds=5)
+
+
+async def test_check_sees_tasks_left_behind() -> None:
+    running = []
+
+    async def follow(ctx: Context, cursor: str | None) -> AsyncIterator[Batch]:
+        running.append(asyncio.ensure_future(asyncio.sleep(60)))
+        yield Batch()
+
+    spec = SourceSpec(name="x", title="", docs_url="", follow=follow, settings=_Numbers)
+    with pytest.raises(SourceCheckFailed, match="left tasks behind"):
+        await check_source(spec, number_stage, rounds=1)
+    for task in running:
+        task.cancel()

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
@@ -190,8 +191,9 @@ async def check_source(
             where = f"{spec.name}, round {n}, seed {seed}"
             ledger = Ledger()
             try:
-                async with asyncio.timeout(timeout_s):
-                    await _play(spec, scene, ledger, random.Random(f"{seed}/{n}"), kills=n > 0)
+                with _watched_tasks():
+                    async with asyncio.timeout(timeout_s):
+                        await _play(spec, scene, ledger, random.Random(f"{seed}/{n}"), kills=n > 0)
             except TimeoutError:
                 raise SourceCheckFailed(
                     f"{where}: not done after {timeout_s} s: {_outcome(ledger)}"
@@ -214,7 +216,8 @@ async def _play(
         ledger.starts += 1
         if ledger.starts > _MAX_STARTS:
             raise SourceCheckFailed(f"it was started {_MAX_STARTS} times and made no end")
-        before = asyncio.all_tasks()
+        started: set[asyncio.Task[Any]] = set()
+        _started.set(started)
         stream = cast("AsyncGenerator[Batch, None]", spec.follow(context, ledger.cursor))
         try:
             async with aclosing(stream):
@@ -226,7 +229,8 @@ async def _play(
             ledger.ended_with = error.code
             return
         finally:
-            await _no_task_left(before)
+            _started.set(None)
+            await _no_task_left(started)
         if ended:
             return
 
@@ -270,9 +274,32 @@ async def _until_killed(
         await asyncio.gather(quiet, return_exceptions=True)
 
 
-async def _no_task_left(before: set[asyncio.Task[Any]]) -> None:
+_started: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("started", default=None)
+
+
+@contextmanager
+def _watched_tasks() -> Iterator[None]:
+    """Tasks that the source starts are noted; those of the stand-in, in another context, not."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+
+    def start(loop: asyncio.AbstractEventLoop, coro: Any, **kw: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **kw)
+        started = _started.get()
+        if started is not None:
+            started.add(task)
+        return task
+
+    loop.set_task_factory(start)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+async def _no_task_left(started: set[asyncio.Task[Any]]) -> None:
     for _ in range(50):
-        left = {t for t in asyncio.all_tasks() - before if not t.done()}
+        left = {task for task in started if not task.done()}
         if not left:
             return
         await asyncio.sleep(0.01)

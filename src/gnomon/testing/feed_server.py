@@ -202,10 +202,11 @@ class FeedServer:
         except asyncio.CancelledError:
             pass  # `stop`: asyncio would report a cancelled callback as an error
         finally:
-            self._talks.discard(talk)
-            writer.close()
+            # What nobody reads any more would keep a closing connection open.
+            writer.transport.abort() if self._server is None else writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
+            self._talks.discard(talk)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection stays open."""
