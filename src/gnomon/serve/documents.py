@@ -74,7 +74,8 @@ def saved_copy(
     when = moment(as_of, services.clock, param="as_of")
     found = _read(services, key, when, version)
     status = 404 if found.life is Life.UNKNOWN else 410 if found.life in _GONE else 200
-    return HTMLResponse(_page(key, found, start, end), status_code=status)
+    later = _later(services, key, found) if version is not None else ""
+    return HTMLResponse(_page(key, found, start, end, later), status_code=status)
 
 
 _GONE = (Life.PURGED, Life.EXPIRED)
@@ -140,12 +141,26 @@ _GONE_WORDS = {
 }
 
 
-def _page(key: str, found: Found, start: int | None, end: int | None) -> str:
+def _later(services: Services, key: str, found: Found) -> str:
+    """What became of this version since, as markup; empty if it still stands."""
+    now = services.record.get(key)
+    if now.life is Life.DELETED:
+        return _state(now)
+    if found.document is None or now.document is None:
+        return ""
+    if now.document.version == found.document.version:
+        return ""
+    newer = escape(saved_url(key, now.document.version), quote=True)
+    since = _time(now.since) if now.since else "later"
+    return f'This is an earlier version. <a href="{newer}">The newest one</a> was seen {since}.'
+
+
+def _page(key: str, found: Found, start: int | None, end: int | None, later: str) -> str:
     document = found.document
     title = "Saved copy"
     if document is not None and document.policy.display and document.title:
         title = document.title
-    body = "".join(_body(key, found, start, end))
+    body = "".join(_body(key, found, start, end, later))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -161,7 +176,7 @@ def _page(key: str, found: Found, start: int | None, end: int | None) -> str:
     )
 
 
-def _body(key: str, found: Found, start: int | None, end: int | None) -> list[str]:
+def _body(key: str, found: Found, start: int | None, end: int | None, later: str) -> list[str]:
     document = found.document
     if document is None or found.life in _GONE:
         return [f"<h1>{escape(shown(key))}</h1>", f'<p class="banner">{_state(found)}</p>']
@@ -169,7 +184,9 @@ def _body(key: str, found: Found, start: int | None, end: int | None) -> list[st
     parts = [f"<h1>{escape(document.title or key) if not withheld else escape(key)}</h1>"]
     parts.append(f'<p class="facts">{_facts(document)}</p>')
     if found.life is Life.DELETED:
-        parts.append(f'<p class="banner">{_state(found)}</p>')
+        later = _state(found)
+    if later:
+        parts.append(f'<p class="banner">{later}</p>')
     if is_web(document.url):
         parts.append(
             f'<p><a href="{escape(document.url, quote=True)}" rel="noopener noreferrer nofollow" '
