@@ -105,6 +105,8 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", kw_only=True):
     reason: str
     start: datetime | None = None
     end: datetime | None = None
+    observed_at: datetime | None = None
+    """When we noticed it. The record stamps it; exports and imports carry it."""
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice", kw_only=True):

@@ -1,57 +1,151 @@
-"""The schema, and the way to it from every earlier one: forward only, in one transaction."""
+"""The schema of the record's database, and the way forward from every earlier one.
+
+A database carries the number of the last migration that it has seen in `PRAGMA user_version`.
+Opening one runs those that are missing, in one transaction: all of them or none. A released
+migration is never edited; a change of the schema is a new one at the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import apsw
+from typing import Any, TypeAlias
 
 from gnomon.errors import StoreError
 
-SCHEMA = """
-CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cursor TEXT, config BLOB);
-CREATE TABLE key(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, versions INTEGER NOT NULL);
-CREATE TABLE entry(
-  seq INTEGER PRIMARY KEY, key_id INTEGER NOT NULL, source_id INTEGER NOT NULL, version INTEGER,
-  start_us INTEGER NOT NULL, until_us INTEGER, prev_seq INTEGER, published_us INTEGER,
-  author TEXT, hash BLOB, body BLOB, extra BLOB);
-CREATE INDEX entry_timeline ON entry(key_id, start_us, seq);
-CREATE INDEX entry_source ON entry(source_id, start_us);
-CREATE INDEX entry_author ON entry(source_id, author) WHERE author IS NOT NULL;
-CREATE TABLE event(
-  seq INTEGER PRIMARY KEY, source_id INTEGER NOT NULL, op TEXT NOT NULL, at_us INTEGER NOT NULL,
-  body BLOB NOT NULL);
-CREATE INDEX event_op ON event(op, seq);
-CREATE TABLE gone(
-  key_id INTEGER NOT NULL, version INTEGER NOT NULL, life TEXT NOT NULL, at_us INTEGER NOT NULL,
-  reason TEXT NOT NULL, PRIMARY KEY(key_id, version)) WITHOUT ROWID;
-CREATE TABLE pin(holder TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(holder, seq))
-  WITHOUT ROWID;
-CREATE INDEX pin_seq ON pin(seq);
-CREATE TABLE blob(hash TEXT PRIMARY KEY, media_type TEXT NOT NULL, body BLOB NOT NULL)
-  WITHOUT ROWID;
-CREATE TABLE attached(hash TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(hash, seq))
-  WITHOUT ROWID;
+APPLICATION_ID = 0x676E6F6D
+"""Marks a database file as a record of Gnomon ("gnom")."""
+
+Migration: TypeAlias = str | Callable[[Any], None]
+"""SQL statements, or a function that is given the connection."""
+
+# docs/internals/record.md explains the tables.
+_FIRST = """
+CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  stamp_us INTEGER NOT NULL,
+  versions INTEGER NOT NULL,
+  purged INTEGER NOT NULL,
+  gaps INTEGER NOT NULL
+) STRICT;
+INSERT INTO state VALUES (1, 0, 0, 0, 0);
+
+CREATE TABLE sources (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  cursor BLOB,
+  config BLOB
+) STRICT;
+
+CREATE TABLE keys (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  versions INTEGER NOT NULL,
+  purged_us INTEGER
+) STRICT;
+
+CREATE TABLE log (
+  seq INTEGER PRIMARY KEY,
+  op INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  key INTEGER,
+  version INTEGER,
+  start_us INTEGER NOT NULL,
+  until_us INTEGER,
+  prev_seq INTEGER,
+  author INTEGER,
+  gone INTEGER
+) STRICT;
+CREATE INDEX log_timeline ON log (key, start_us) WHERE op < 3;
+CREATE INDEX log_source ON log (source, start_us) WHERE op = 1 AND gone IS NULL;
+CREATE INDEX log_author ON log (seq >> 16, author) WHERE author IS NOT NULL;
+CREATE INDEX log_losses ON log (op, source) WHERE op > 3;
+
+CREATE TABLE bodies (
+  seq INTEGER PRIMARY KEY,
+  content BLOB NOT NULL,
+  extra BLOB
+) STRICT;
+
+CREATE TABLE tally (
+  level INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  delta INTEGER NOT NULL,
+  PRIMARY KEY (level, slot, source)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE blobs (
+  id INTEGER PRIMARY KEY,
+  hash TEXT NOT NULL UNIQUE,
+  media_type TEXT NOT NULL,
+  packed INTEGER NOT NULL,
+  body BLOB NOT NULL
+) STRICT;
+CREATE TABLE attached (
+  seq INTEGER NOT NULL,
+  hash TEXT NOT NULL,
+  PRIMARY KEY (seq, hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attached_hash ON attached (hash);
+
+CREATE TABLE pins (
+  holder TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY (holder, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pins_seq ON pins (seq);
 """
 
-MIGRATIONS: Sequence[str] = (SCHEMA,)
-"""Entry i leads from schema version i to i + 1. Released entries are never edited."""
+MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
 
 
-def migrate(db: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring `db` to the newest schema. Raises StoreError if it is newer than this program."""
+def migrate(db: Any, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the database up to date, in one transaction.
+
+    Raises StoreError, with nothing changed, if it is no record or newer than this program.
+    """
+    if behind(db, path, migrations) == 0:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have done the work while this one waited.
+        missing = behind(db, path, migrations)
+        for migration in migrations[len(migrations) - missing :]:
+            if isinstance(migration, str):
+                db.execute(migration)
+            else:
+                migration(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(migrations)}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def behind(db: Any, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """How many migrations the database lacks. Raises StoreError if it is none of ours."""
     version = db.pragma("user_version")
-    if version > len(migrations):
+    if db.pragma("application_id") != APPLICATION_ID and not _empty(db):
         raise StoreError(
-            f"{path} has schema version {version}; this Gnomon knows {len(migrations)}.",
-            code="record.newer",
-            hint="Use the newer Gnomon that wrote it.",
+            f"{path} is an SQLite database, but not a record of Gnomon.",
+            code="record.foreign",
+            hint="Choose another home, or move that file away.",
             path=str(path),
         )
-    if version < len(migrations):
-        with db:
-            for script in migrations[version:]:
-                db.execute(script)
-            db.pragma("user_version", len(migrations))
+    if version > len(migrations):
+        raise StoreError(
+            f"{path} has schema version {version}; this Gnomon knows versions up to "
+            f"{len(migrations)}.",
+            code="record.newer",
+            hint="Start the newer Gnomon that wrote it, or restore a backup made before.",
+            path=str(path),
+            found=version,
+            known=len(migrations),
+        )
+    return len(migrations) - int(version)
+
+
+def _empty(db: Any) -> bool:
+    return not db.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]

@@ -1,0 +1,583 @@
+"""One transaction: changes applied, in order, to the timelines of their keys.
+
+The keys that a transaction touches are looked up together, once; from then on a change costs no
+query as long as it comes after everything known of its key, as live changes do. A change from the
+past is sorted into its timeline with a few queries of its own. Rows are gathered and written
+together when the transaction ends.
+
+Nothing here commits: `SqliteRecord` does, or undoes everything.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from gnomon.clock import from_us, to_us
+from gnomon.errors import ContentError
+from gnomon.record import codec, tally
+from gnomon.record.base import Appended, Entry, Life, Op
+from gnomon.types import Change, Delete, Document, Gap, Notice, Purge, Upsert
+
+PUT, END, DROP, GAP, NOTICE = 1, 2, 3, 4, 5
+"""`Op` as the database writes it; timelines consist of PUT and END."""
+
+_HEADS = """
+SELECT k.key, k.id, k.versions, k.purged_us,
+       l.seq, l.start_us, l.op = 1 AND l.gone IS NULL, l.source, b.content
+FROM carray(?) c JOIN keys k ON k.key = c.value
+LEFT JOIN log l ON l.seq = (
+  SELECT seq FROM log WHERE key = k.id AND op < 3 ORDER BY start_us DESC, seq DESC LIMIT 1)
+LEFT JOIN bodies b ON b.seq = l.seq
+"""
+_BEFORE = """
+SELECT l.seq, l.op = 1 AND l.gone IS NULL, l.source, b.content
+FROM log l LEFT JOIN bodies b ON b.seq = l.seq
+WHERE l.key = ? AND l.op < 3 AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC LIMIT 1
+"""
+_AFTER = "SELECT min(start_us) FROM log WHERE key = ? AND op < 3 AND start_us > ?"
+_AT = """
+SELECT l.op, l.source, b.content, d.content
+FROM log l LEFT JOIN bodies b ON b.seq = l.seq LEFT JOIN bodies d ON d.seq = l.gone
+WHERE l.key = ? AND l.op < 3 AND l.start_us = ?
+"""
+_LIVES = """
+SELECT l.seq, l.source, l.start_us, (
+  SELECT start_us FROM log n
+  WHERE n.key = l.key AND n.op < 3 AND (n.start_us, n.seq) > (l.start_us, l.seq)
+  ORDER BY n.start_us, n.seq LIMIT 1)
+FROM carray(?) c JOIN log l ON l.seq = c.value
+"""
+_BY_AUTHOR = """
+SELECT l.seq, b.content FROM carray(?) c
+JOIN log l ON l.seq >> 16 = c.value AND l.author = ? AND l.author IS NOT NULL AND l.source = ?
+JOIN bodies b ON b.seq = l.seq
+"""
+
+
+class State(msgspec.Struct):
+    """Where the record stands; kept in memory between transactions."""
+
+    last_seq: int
+    last_key: int
+    stamp_us: int
+    """The latest live stamp: the clock may be set back, stamps are not."""
+    versions: int
+    purged: int
+    gaps: int
+
+    @classmethod
+    def read(cls, db: Any) -> State:
+        """The state as the database has it."""
+        stamp_us, versions, purged, gaps, seq, key = db.execute(
+            "SELECT stamp_us, versions, purged, gaps, "
+            "(SELECT ifnull(max(seq), 0) FROM log), (SELECT ifnull(max(id), 0) FROM keys) "
+            "FROM state"
+        ).fetchall()[0]
+        return cls(seq, key, stamp_us, versions, purged, gaps)
+
+
+class Head:
+    """The end of a key's timeline, as this transaction sees it."""
+
+    __slots__ = (
+        "alive",
+        "content",
+        "fresh",
+        "id",
+        "key",
+        "purged_us",
+        "seq",
+        "source",
+        "start_us",
+        "touched_seq",
+        "versions",
+    )
+
+    def __init__(self, key: str, id: int) -> None:
+        self.key = key
+        self.id = id
+        self.versions = 0
+        self.purged_us: int | None = None
+        self.seq = 0
+        """The last entry of the timeline; 0 if it is empty."""
+        self.start_us = 0
+        self.alive = False
+        self.source = 0
+        self.content = b""
+        self.fresh = True
+        """The key is not in the database yet."""
+        self.touched_seq = 0
+        """The newest entry that this transaction gave the key."""
+
+
+class _Place(NamedTuple):
+    """Where an entry belongs in a timeline: after a live version (or none), until the next."""
+
+    start_us: int
+    prev_seq: int | None = None
+    prev_source: int = 0
+    prev_content: bytes = b""
+    until_us: int | None = None
+
+
+class Transaction:
+    """Applies changes to an open database transaction. `flush` before it is committed."""
+
+    def __init__(self, db: Any, state: State, sources: dict[str, int], now: datetime) -> None:
+        self.state = msgspec.structs.replace(state)
+        self.sources = sources
+        self.purged = False
+        """Content was erased, so its remnants must go as well."""
+        self._db = db
+        self._stamp_us = max(to_us(now), state.stamp_us)
+        self._heads: dict[str, Head] = {}
+        self._entries: list[Entry] = []
+        self._unchanged = 0
+        self._log: list[tuple[Any, ...]] = []
+        self._bodies: list[tuple[int, bytes, bytes | None]] = []
+        self._attached: list[tuple[int, str]] = []
+        self._changed: dict[int, Head] = {}
+        self._flushed_seq = state.last_seq
+        self._tally: Counter[tuple[int, int]] = Counter()
+
+    # -- what the record calls ------------------------------------------------
+    def look_up(self, changes: Iterable[Change]) -> list[Change]:
+        """Find the keys of `changes`, in one query; returns the changes with storable keys."""
+        changes = list(changes)
+        keys = [key for change in changes if (key := _key_of(change)) is not None]
+        try:
+            if not codec.is_clean_name("".join(keys)):
+                changes = [_with_clean_key(change) for change in changes]
+                keys = [key for change in changes if (key := _key_of(change)) is not None]
+        except TypeError:
+            raise ContentError("A key is no text.", code="document.invalid") from None
+        wanted = set(keys)
+        if "" in wanted:
+            raise ContentError(
+                "A document, delete or purge has an empty key.",
+                code="document.invalid",
+                hint="Its connector must give every document a stable key.",
+            )
+        if not wanted:
+            return changes
+        for row in self._db.execute(_HEADS, (apsw.carray(tuple(wanted)),)):
+            head = Head(row[0], row[1])
+            head.versions, head.purged_us = row[2], row[3]
+            if row[4] is not None:
+                head.seq, head.start_us, head.source = row[4], row[5], row[7]
+                head.alive, head.content = bool(row[6]), row[8] or b""
+            head.fresh = False
+            self._heads[head.key] = head
+        # In the order of their names, so that the index of names is filled page by page.
+        for key in sorted(wanted - self._heads.keys()):
+            self.state.last_key += 1
+            self._heads[key] = Head(key, self.state.last_key)
+        return changes
+
+    def apply(self, source: str, change: Change, *, history: bool = False) -> None:
+        """Apply one change that `look_up` knows. `history` stores also what changes nothing now:
+
+        imports come in any order, and what repeats its neighbour today need not do so tomorrow.
+        """
+        source_id = self.source_id(source)
+        if isinstance(change, Upsert):
+            self._put(source_id, source, change.document, history)
+        elif isinstance(change, Delete):
+            self._end(source_id, source, change, history)
+        elif isinstance(change, Purge):
+            self._purge(source_id, source, change)
+        elif isinstance(change, Gap):
+            self._gap(source_id, source, change, history)
+        elif isinstance(change, Notice):
+            body = codec.pack_notice(change)
+            notice = codec.unpack_notice(body)
+            seq = self._event(NOTICE, source_id, self._stamp_us, body)
+            self._enter(seq, Op.NOTICE, source, start_us=self._stamp_us, notice=notice)
+        else:
+            raise ContentError(f"{type(change).__name__} is no change.", code="change.unknown")
+
+    def expire(self, source: str, before_us: int, limit: int) -> None:
+        """Drop up to `limit` versions of `source` observed before, but none that is pinned."""
+        source_id = self.source_id(source)
+        rows = self._db.execute(
+            "SELECT seq FROM log WHERE source = ? AND op = 1 AND gone IS NULL AND start_us < ? "
+            "AND seq NOT IN (SELECT seq FROM pins) ORDER BY start_us, seq LIMIT ?",
+            (source_id, before_us, limit),
+        )
+        self._drop(source_id, source, "", [seq for (seq,) in rows], Life.EXPIRED, "")
+
+    def move_cursor(self, source: str, cursor: str) -> None:
+        """Remember where the source stands."""
+        self._db.execute(
+            "UPDATE sources SET cursor = ? WHERE id = ?",
+            (cursor.encode("utf-8", "surrogatepass"), self.source_id(source)),
+        )
+
+    def source_id(self, source: str) -> int:
+        """The number of a source, given to it when it is first heard of."""
+        try:
+            return self.sources[source]
+        except KeyError:
+            pass
+        name = codec.clean_name(source)
+        self._db.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
+        found = self._db.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchall()
+        self.sources[source] = int(found[0][0])
+        return self.sources[source]
+
+    def outcome(self) -> Appended:
+        """What was done; true once the transaction is committed."""
+        return Appended(
+            last_seq=self.state.last_seq,
+            entries=tuple(self._entries),
+            unchanged=self._unchanged,
+        )
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        db = self._db
+        changed = self._changed.values()
+        fresh = [(h.id, h.key, h.versions, h.purged_us) for h in changed if h.fresh]
+        known = [(h.versions, h.purged_us, h.id) for h in changed if not h.fresh]
+        if fresh:
+            fresh.sort()
+            db.executemany("INSERT INTO keys VALUES (?, ?, ?, ?)", fresh)
+        if known:
+            db.executemany("UPDATE keys SET versions = ?, purged_us = ? WHERE id = ?", known)
+        if self._log:
+            db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", self._log)
+        if self._bodies:
+            db.executemany("INSERT INTO bodies VALUES (?, ?, ?)", self._bodies)
+        if self._attached:
+            db.executemany("INSERT OR IGNORE INTO attached VALUES (?, ?)", self._attached)
+        tally.add(db, self._tally)
+        state = self.state
+        db.execute(
+            "UPDATE state SET stamp_us = ?, versions = ?, purged = ?, gaps = ?",
+            (state.stamp_us, state.versions, state.purged, state.gaps),
+        )
+        for head in self._changed.values():
+            head.fresh = False
+        for gathered in (self._changed, self._log, self._bodies, self._attached, self._tally):
+            gathered.clear()
+        self._flushed_seq = state.last_seq
+
+    # -- versions and ends ----------------------------------------------------
+    def _put(self, source_id: int, source: str, document: Document, history: bool) -> None:
+        document, content, extra = codec.pack(document)
+        head = self._heads[document.key]
+        observed_at = document.observed_at
+        if observed_at is None:
+            # What is not stored must not move the stamp either, so the common case comes first.
+            if head.alive and head.start_us <= self._stamp_us and not history:
+                repeats = head.source == source_id and codec.same(head.content, content)
+                if repeats:
+                    self._unchanged += 1
+                    return
+            place = self._place_live(head)
+        else:
+            start_us = _moment(observed_at, head.key)
+            if self._known(head, start_us, PUT, source_id, content):
+                self._unchanged += 1
+                return
+            place = self._place(head, start_us)
+        if (
+            not history
+            and place.prev_source == source_id
+            and codec.same(place.prev_content, content)
+        ):
+            self._unchanged += 1
+            return
+        state = self.state
+        seq = state.last_seq = state.last_seq + 1
+        version = head.versions = head.versions + 1
+        state.versions += 1
+        start_us, prev_seq, prev_source, _, until_us = place
+        author = document.author
+        self._log.append(
+            (
+                seq,
+                PUT,
+                source_id,
+                head.id,
+                version,
+                start_us,
+                until_us,
+                prev_seq,
+                _author_hash(author) if author else None,
+            )
+        )
+        self._bodies.append((seq, content, extra))
+        if document.attachments:
+            self._attached += ((seq, a.hash) for a in document.attachments)
+        self._count(source_id, start_us, until_us, 1)
+        if prev_seq is not None:
+            self._count(prev_source, start_us, until_us, -1)
+        self._advance(head, seq, start_us, source_id, content, alive=True)
+        stored = msgspec.structs.replace(
+            document, source=source, observed_at=from_us(start_us), version=version, seq=seq
+        )
+        self._entries.append(
+            Entry(
+                seq=seq,
+                op=Op.PUT,
+                source=source,
+                key=document.key,
+                start_us=start_us,
+                until_us=until_us,
+                prev_seq=prev_seq,
+                document=stored,
+            )
+        )
+
+    def _end(self, source_id: int, source: str, change: Delete, history: bool) -> None:
+        head = self._heads[change.key]
+        if change.observed_at is None:
+            if not head.alive and not history:
+                self._unchanged += 1
+                return
+            place = self._place_live(head)
+        else:
+            start_us = _moment(change.observed_at, head.key)
+            if self._known(head, start_us, END, source_id, b""):
+                self._unchanged += 1
+                return
+            place = self._place(head, start_us)
+        if place.prev_seq is None and not history:
+            self._unchanged += 1
+            return
+        seq = self.state.last_seq = self.state.last_seq + 1
+        start_us, prev_seq, prev_source, _, until_us = place
+        self._log.append((seq, END, source_id, head.id, None, start_us, until_us, prev_seq, None))
+        if prev_seq is not None:
+            self._count(prev_source, start_us, until_us, -1)
+        self._advance(head, seq, start_us, source_id, b"", alive=False)
+        self._enter(seq, Op.END, source, key=head.key, start_us=start_us, prev_seq=prev_seq)
+
+    def _advance(
+        self, head: Head, seq: int, start_us: int, source_id: int, content: bytes, *, alive: bool
+    ) -> None:
+        head.touched_seq = seq
+        self._changed[head.id] = head
+        if not head.seq or start_us >= head.start_us:
+            head.seq, head.start_us, head.source = seq, start_us, source_id
+            head.alive, head.content = alive, content
+
+    def _place_live(self, head: Head) -> _Place:
+        """A place at the live stamp, which moves on so that no two entries of a key share it."""
+        taken_us = max(
+            head.start_us if head.seq and head.start_us == self._stamp_us else self._stamp_us - 1,
+            -1 if head.purged_us is None else head.purged_us,
+        )
+        self._stamp_us = max(self._stamp_us, taken_us + 1)
+        while head.seq and head.start_us > self._stamp_us and self._at(head, self._stamp_us):
+            self._stamp_us += 1
+        self.state.stamp_us = self._stamp_us
+        return self._place(head, self._stamp_us)
+
+    def _place(self, head: Head, start_us: int) -> _Place:
+        if not head.seq or start_us > head.start_us:
+            if head.alive:
+                return _Place(start_us, head.seq, head.source, head.content)
+            return _Place(start_us)
+        self._flush_for(head)
+        before = self._db.execute(_BEFORE, (head.id, start_us)).fetchall()
+        until_us = self._db.execute(_AFTER, (head.id, start_us)).fetchall()[0][0]
+        if not before or not before[0][1]:
+            return _Place(start_us, until_us=until_us)
+        seq, _, source_id, content = before[0]
+        return _Place(start_us, seq, source_id, content, until_us)
+
+    def _known(self, head: Head, start_us: int, op: int, source_id: int, content: bytes) -> bool:
+        """Whether a change from the past adds nothing: it is there already, or was purged."""
+        if head.purged_us is not None and start_us <= head.purged_us:
+            return True
+        if not head.seq or start_us > head.start_us:
+            return False
+        for at_op, at_source, at_content, dropped in self._at(head, start_us):
+            if at_op != op:
+                continue
+            if op == END or (at_content is None and _life(dropped) is Life.PURGED):
+                return True
+            if at_content and at_source == source_id and codec.same(at_content, content):
+                return True
+        return False
+
+    def _at(self, head: Head, start_us: int) -> list[Any]:
+        self._flush_for(head)
+        rows: list[Any] = self._db.execute(_AT, (head.id, start_us)).fetchall()
+        return rows
+
+    def _flush_for(self, head: Head) -> None:
+        """Before the database is asked about a key, it must know what this transaction did."""
+        if head.touched_seq > self._flushed_seq:
+            self.flush()
+
+    def _count(self, source_id: int, start_us: int, until_us: int | None, sign: int) -> None:
+        self._tally[source_id, start_us] += sign
+        if until_us is not None:
+            self._tally[source_id, until_us] -= sign
+
+    # -- erasing --------------------------------------------------------------
+    def _purge(self, source_id: int, source: str, purge: Purge) -> None:
+        if bool(purge.key) == bool(purge.author):
+            raise ContentError(
+                "A purge names either a key or an author.", code="change.invalid", key=purge.key
+            )
+        self.flush()
+        if purge.author:
+            author = codec.clean(purge.author)
+            parts = array("q", range((self.state.last_seq >> 16) + 1))
+            rows = self._db.execute(
+                _BY_AUTHOR, (apsw.carray(parts), _author_hash(author), source_id)
+            )
+            seqs = [seq for seq, content in rows if codec.author_of(content) == author]
+            self._drop(source_id, source, "", sorted(seqs), Life.PURGED, purge.reason)
+            return
+        head = self._heads[purge.key]
+        rows = self._db.execute(
+            "SELECT seq FROM log WHERE key = ? AND op = 1 AND op < 3 AND gone IS NULL", (head.id,)
+        )
+        seqs = sorted(seq for (seq,) in rows)
+        if head.seq:
+            head.purged_us = self._stamp_us
+            self._changed[head.id] = head
+        self._drop(source_id, source, head.key, seqs, Life.PURGED, purge.reason)
+
+    def _drop(
+        self, source_id: int, source: str, key: str, seqs: list[int], life: Life, reason: str
+    ) -> None:
+        """Remove the content of these versions; what stays is that they were, and why they went."""
+        if not seqs:
+            self._unchanged += life is Life.PURGED
+            return
+        db, dropped = self._db, set(seqs)
+        carray = apsw.carray(array("q", seqs))
+        for _, owner, start_us, until_us in db.execute(_LIVES, (carray,)).fetchall():
+            self._count(owner, start_us, until_us, -1)
+        body = codec.pack_plain((life.value, reason))
+        seq = self._event(DROP, source_id, self._stamp_us, body, codec.pack_plain(seqs), key)
+        db.execute("DELETE FROM bodies WHERE seq IN (SELECT value FROM carray(?))", (carray,))
+        db.execute(
+            "UPDATE log SET gone = ?, author = NULL WHERE seq IN (SELECT value FROM carray(?))",
+            (seq, carray),
+        )
+        self._drop_blobs(carray)
+        self.state.versions -= len(seqs)
+        if life is Life.PURGED:
+            db.execute("DELETE FROM pins WHERE seq IN (SELECT value FROM carray(?))", (carray,))
+            self.state.purged += len(seqs)
+            self.purged = True
+        for head in self._heads.values():
+            if head.seq in dropped:
+                head.alive, head.content = False, b""
+        self._enter(seq, Op.DROP, source, key=key, start_us=self._stamp_us, dropped=tuple(seqs))
+        self.flush()  # what is applied next may ask the database why a version went
+
+    def _drop_blobs(self, carray: Any) -> None:
+        """Release attachments, and remove those that no version holds any more."""
+        db = self._db
+        rows = db.execute(
+            "DELETE FROM attached WHERE seq IN (SELECT value FROM carray(?)) RETURNING hash",
+            (carray,),
+        ).fetchall()
+        db.executemany(
+            "DELETE FROM blobs WHERE hash = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM attached WHERE hash = ?1)",
+            sorted(set(rows)),
+        )
+
+    # -- other entries --------------------------------------------------------
+    def _gap(self, source_id: int, source: str, gap: Gap, history: bool) -> None:
+        try:
+            body = codec.pack_gap(gap)
+            at_us = self._stamp_us if gap.observed_at is None else to_us(gap.observed_at)
+        except TypeError as error:
+            raise ContentError(
+                f"A gap of {source} cannot be stored: {error}.", code="change.invalid"
+            ) from None
+        if history and self._has_gap(source_id, gap, at_us, body):
+            self._unchanged += 1
+            return
+        self.state.gaps += 1
+        seq = self._event(GAP, source_id, at_us, body)
+        self._enter(seq, Op.GAP, source, start_us=at_us, gap=codec.unpack_gap(body))
+
+    def _has_gap(self, source_id: int, gap: Gap, at_us: int, body: bytes) -> bool:
+        self.flush()
+        rows = self._db.execute(
+            "SELECT l.start_us, b.content FROM log l JOIN bodies b ON b.seq = l.seq "
+            "WHERE l.op = 4 AND l.op > 3 AND l.source = ?",
+            (source_id,),
+        )
+        timeless = gap.observed_at is None
+        return any((timeless or at == at_us) and codec.same(b, body) for at, b in rows)
+
+    def _event(
+        self,
+        op: int,
+        source_id: int,
+        at_us: int,
+        content: bytes,
+        extra: bytes | None = None,
+        key: str = "",
+    ) -> int:
+        state = self.state
+        seq = state.last_seq = state.last_seq + 1
+        state.stamp_us = max(state.stamp_us, self._stamp_us)
+        key_id = self._heads[key].id if key else None
+        self._log.append((seq, op, source_id, key_id, None, at_us, None, None, None))
+        self._bodies.append((seq, content, extra))
+        return seq
+
+    def _enter(self, seq: int, op: Op, source: str, **fields: Any) -> None:
+        self._entries.append(Entry(seq=seq, op=op, source=source, **fields))
+
+
+def _key_of(change: Change) -> str | None:
+    if isinstance(change, Upsert):
+        return change.document.key
+    if isinstance(change, Delete) or (isinstance(change, Purge) and not change.author):
+        return change.key
+    return None
+
+
+def _with_clean_key(change: Change) -> Change:
+    if isinstance(change, Upsert):
+        document = change.document
+        key = codec.clean_name(document.key)
+        return Upsert(msgspec.structs.replace(document, key=key))
+    if isinstance(change, Delete | Purge):
+        return msgspec.structs.replace(change, key=codec.clean_name(change.key))
+    return change
+
+
+def _moment(moment: datetime, key: str) -> int:
+    try:
+        return to_us(moment)
+    except TypeError:
+        raise ContentError(
+            f"observed_at of {key!r} has no time zone.", code="document.invalid", key=key
+        ) from None
+
+
+def _author_hash(author: str) -> int:
+    # Candidates are compared in full, so a short hash is enough.
+    return zlib.crc32(author.encode())
+
+
+def _life(dropped: bytes | None) -> Life | None:
+    return None if dropped is None else Life(codec.unpack_plain(dropped)[0])
+
+
+def seq_array(seqs: Sequence[int]) -> Any:
+    """Sequence numbers as SQL's `carray(?)` takes them; there must be one at least."""
+    return apsw.carray(array("q", seqs))
