@@ -27,7 +27,7 @@ from gnomon.clock import to_us
 from gnomon.errors import StoreError
 from gnomon.index import analyze, near
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
-from gnomon.index.pool import Pool
+from gnomon.index.lexicon import Lexicon
 from gnomon.index.search import Search, Snapshot, author_mark, domain
 from gnomon.index.shelf import DROPPED, OPEN, Shelf
 from gnomon.log import get_logger
@@ -37,7 +37,7 @@ from gnomon.types import Document
 FORMAT = 1
 DEFAULT_DIM = 256
 _HEAP_BYTES = 64_000_000
-_MAX_DOCUMENT_TERMS = 20_000
+_MAX_DOCUMENT_CHARS = 200_000
 
 
 class _Meta(msgspec.Struct):
@@ -55,7 +55,7 @@ class LiveIndex:
     def __init__(self, path: Path) -> None:
         """Open or create. What is not there yet comes by replaying the record's log."""
         self._path = path
-        self._pool: Pool | None = None
+        self._lexicon = Lexicon(None)
         self._closed = False
         try:
             self._open()
@@ -149,24 +149,23 @@ class LiveIndex:
         if not puts:
             return
         documents = [entry.document for entry in puts if entry.document is not None]
-        if self._pool is None:
+        if self._lexicon.source is None:
             self._meta.vectors = ""  # these rows get none: a table that comes later starts anew
         first = self._shelf.rows
-        texts = [analyze.words(f"{d.title}\n{d.text}"[:200_000]) for d in documents]
-        pool = self._pool
+        texts = [analyze.words(f"{d.title}\n{d.text}"[:_MAX_DOCUMENT_CHARS]) for d in documents]
+        analysed = self._lexicon.analyse(texts)
+        attributes = [_attributes(document) for document in documents]
         times = [_time_us(d, entry.start_us) for d, entry in zip(documents, puts, strict=True)]
-        for ordinal, (document, entry, text, when) in enumerate(
-            zip(documents, puts, texts, times, strict=True), first
-        ):
-            title = analyze.terms(analyze.words(document.title)) if document.title else []
+        for i, (entry, document) in enumerate(zip(puts, documents, strict=True)):
             row = {
-                "ord": ordinal,
-                "time": when,
+                "ord": first + i,
+                "time": times[i],
                 "start": entry.start_us,
-                "body": " ".join(analyze.terms(text[:_MAX_DOCUMENT_TERMS])),
-                "title": " ".join(title),
-                "filter": _filters(document),
+                "body": analysed.terms[i],
+                "filter": _filters(attributes[i]),
             }
+            if document.title:
+                row["title"] = " ".join(analyze.terms(analyze.words(document.title)))
             self._writer.add_json(orjson.dumps(row).decode())
         self._shelf.append(
             seqs=[entry.seq for entry in puts],
@@ -174,9 +173,9 @@ class LiveIndex:
             untils=[OPEN if entry.until_us is None else entry.until_us for entry in puts],
             times=times,
             keys=[document.key for document in documents],
-            attributes=[_attributes(document) for document in documents],
-            signatures=near.signatures([near.shown_words(text) for text in texts]),
-            vectors=pool.vectors([_plain(text) for text in texts]) if pool else None,
+            attributes=attributes,
+            signatures=near.signatures(analysed.marks),
+            vectors=analysed.vectors,
         )
 
     def _drop(self, seqs: Sequence[int]) -> None:
@@ -228,7 +227,7 @@ class LiveIndex:
 
     def set_vectors(self, vectors: WordVectors | None) -> None:
         """See `Index.set_vectors`. With another table the index starts anew, from number 0."""
-        self._pool = Pool(vectors) if vectors is not None else None
+        self._lexicon = Lexicon(vectors)
         if vectors is None or vectors.name == self._meta.vectors:
             return
         if self._shelf.rows or vectors.dim != self._meta.dim:
@@ -242,8 +241,7 @@ class LiveIndex:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
         """See `Index.embed`."""
-        pool = self._pool
-        return pool.vectors([_plain(analyze.words(t)) for t in texts]) if pool else None
+        return self._lexicon.vectors([analyze.words(text) for text in texts])
 
     # -- searching -------------------------------------------------------------
     def search(self, query: Query) -> Results:
@@ -252,14 +250,21 @@ class LiveIndex:
         snapshot = self._snapshot
         parsed = analyze.parse(query)
         hits: list[Hit] = []
-        pool = self._pool if query.mode != "lexical" else None
+        meaning = query.mode != "lexical" and self._lexicon.source is not None
         if snapshot.rows:
-            hits = Search(self._shelf, snapshot, query, parsed, self._schema, pool).hits()
+            hits = Search(
+                self._shelf,
+                snapshot,
+                query,
+                parsed,
+                self._schema,
+                self._lexicon if meaning else None,
+            ).hits()
         return Results(
             hits=tuple(hits),
             applied_seq=snapshot.applied_seq,
             took_ms=(time.perf_counter() - began) * 1000,
-            vectors=pool is not None,
+            vectors=meaning,
         )
 
     def highlight(self, text: str, query: str) -> list[tuple[int, int]]:
@@ -293,7 +298,7 @@ class LiveIndex:
             applied_seq=snapshot.applied_seq,
             committed_seq=snapshot.applied_seq,
             body_bytes=words + self._shelf.body_bytes,
-            vectors=self._pool.source.name if self._pool else "",
+            vectors=self._lexicon.source.name if self._lexicon.source else "",
         )
 
     def close(self) -> None:
@@ -337,8 +342,8 @@ def _attributes(document: Document) -> tuple[str, ...]:
     )
 
 
-def _filters(document: Document) -> list[str]:
-    source, kind, lang, author, host = _attributes(document)
+def _filters(attributes: tuple[str, ...]) -> list[str]:
+    source, kind, lang, author, host = attributes
     labels = host.split(".") if host else []
     return [
         f"source={source}",
@@ -347,11 +352,6 @@ def _filters(document: Document) -> list[str]:
         f"author={author}",
         *(f"domain={'.'.join(labels[i:])}" for i in range(len(labels))),
     ]
-
-
-def _plain(words: Sequence[str]) -> list[str]:
-    """Words as the word vectors know them."""
-    return [w.lstrip("#@") for w in words if w not in "#@"]
 
 
 def _merged(marked: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,67 +1,58 @@
-"""Near copies: MinHash signatures of word pairs, and folding of what was found.
+"""Near copies: one-permutation MinHash signatures of word pairs.
 
-A signature is 32 values of 16 bits (b-bit minwise hashing, Li and König 2010) over the pairs of
-neighbouring words, without addresses, handles and the marks of repetition ("RT @x:"). Folding
-compares the candidates of one search with each other, so that it is exact as of any moment: an
-origin is always something that the search itself could see.
+Each pair of neighbouring words falls by its hash into one of 32 bins; a bin keeps its least value
+(Li, Owen and Zhang, "One Permutation Hashing", 2012). The share of equal bins, among those that at
+least one of two texts fills, estimates how many pairs they have in common. What forwarding adds
+("RT @x:", addresses) is left out before.
+
+Folding compares the candidates of one search with each other, so that it is exact as of any
+moment: an origin is always something that the search itself could see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-PERMUTATIONS = 32
+BINS = 32
 SAME = 0.6
-"""Share of equal signature values from which two texts are copies."""
-
-_RNG = np.random.default_rng(0x6E6F6D6F6E)
-_MULTIPLY = _RNG.integers(1, 2**63, PERMUTATIONS, dtype=np.uint64) | np.uint64(1)
-_ADD = _RNG.integers(0, 2**63, PERMUTATIONS, dtype=np.uint64)
-_PAIR = np.uint64(0x9E3779B97F4A7C15)
+"""Share of equal bins from which two texts are copies."""
 _LEAST_WORDS = 4
-
-
-def shown_words(words: Sequence[str]) -> list[int]:
-    """Hashes of the words that make up a text, without what repeats and forwards add to it."""
-    return [
-        crc32(word.encode())
-        for word in words
-        if word[0] != "@" and word not in _MARKS and not word.startswith(("http", "t.co", "www."))
-    ]
-
-
-_MARKS = frozenset({"rt", "via", "ap", "reuters", "afp", "dpa", "update", "breaking"})
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MORE = np.uint64(0xD6E8FEB86659FD93)
 
 
 def signatures(texts: Sequence[Sequence[int]]) -> NDArray[np.uint16]:
-    """One row of PERMUTATIONS values per text; a row of zeros where a text is too short."""
-    result = np.zeros((len(texts), PERMUTATIONS), np.uint16)
+    """One row of BINS values per text, given as word hashes; 0 marks an empty bin.
+
+    A text of fewer than 4 words has no signature: too little to call anything its copy.
+    """
+    result = np.zeros((len(texts), BINS), np.uint16)
     long = [i for i, text in enumerate(texts) if len(text) >= _LEAST_WORDS]
     if not long:
         return result
     lengths = np.array([len(texts[i]) for i in long])
-    flat = np.fromiter((word for i in long for word in texts[i]), np.int64, int(lengths.sum()))
-    hashes = flat.view(np.uint64)
-    ends = np.cumsum(lengths)
-    pairs = hashes[:-1] * _PAIR + hashes[1:]
-    # A pair that spans two texts belongs to neither.
-    inside = np.ones(len(pairs), bool)
-    inside[ends[:-1] - 1] = False
-    pairs = pairs[inside]
-    starts = np.concatenate(([0], np.cumsum(lengths - 1)[:-1]))
-    for k in range(PERMUTATIONS):
-        mixed = (pairs * _MULTIPLY[k] + _ADD[k]) >> np.uint64(32)
-        result[long, k] = np.minimum.reduceat(mixed, starts).astype(np.uint16)
+    flat = np.array([word for i in long for word in texts[i]], np.uint64)
+    owner = np.repeat(np.array(long, np.uint64), lengths)
+    inside = owner[:-1] == owner[1:]  # a pair that spans two texts belongs to neither
+    mixed = (flat[:-1] * _MIX ^ flat[1:]) * _MORE
+    mixed = (mixed ^ (mixed >> np.uint64(29)))[inside] * _MIX
+    slot = (owner[:-1][inside] << np.uint64(5)) | (mixed >> np.uint64(59))
+    value = (mixed >> np.uint64(40)) & np.uint64(0xFFFF)
+    ordered = np.sort((slot << np.uint64(16)) | value)
+    slots = ordered >> np.uint64(16)
+    first = np.ones(len(slots), bool)
+    first[1:] = slots[1:] != slots[:-1]
+    least = (ordered[first] & np.uint64(0xFFFF)).astype(np.uint16)
+    result.reshape(-1)[slots[first].astype(np.int64)] = np.maximum(least, 1)
     return result
 
 
-def copies(signature: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Which rows are near copies of which, shape (n, n); a text without signature has none."""
-    valid: NDArray[np.bool_] = np.any(signature, axis=1)
-    equal = np.mean(signature[:, None, :] == signature[None, :, :], axis=2)
-    both: NDArray[np.bool_] = np.logical_and(equal >= SAME, np.outer(valid, valid))
-    return both
+def copies(signature: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Which of `others` are near copies of the text with this signature."""
+    equal = np.count_nonzero((others == signature) & (others != 0), axis=1)
+    filled = np.count_nonzero((others | signature) != 0, axis=1)
+    same: NDArray[np.bool_] = (equal >= SAME * filled) & (filled > 0)
+    return same

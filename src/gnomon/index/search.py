@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from gnomon.clock import from_us, to_us
 from gnomon.index import near
 from gnomon.index.analyze import Parsed
 from gnomon.index.base import Hit, Query
-from gnomon.index.pool import Pool
+from gnomon.index.lexicon import Lexicon
 from gnomon.index.shelf import Shelf
 
 _CANDIDATES = 200
@@ -40,6 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     newest_us: int
 
 
+@lru_cache(maxsize=65_536)
 def domain(url: str) -> str:
     """The host name of an address, lower case, without `www.`; empty if there is none."""
     try:
@@ -49,6 +51,7 @@ def domain(url: str) -> str:
     return host.lower().removeprefix("www.")
 
 
+@lru_cache(maxsize=65_536)
 def author_mark(author: str) -> str:
     """What stands for an author in filters: the name itself is not kept."""
     folded = author.strip().lstrip("@").casefold()
@@ -68,14 +71,14 @@ class Search:
         query: Query,
         parsed: Parsed,
         schema: Any,
-        pool: Pool | None,
+        lexicon: Lexicon | None,
     ) -> None:
         self._shelf = shelf
         self._snapshot = snapshot
         self._query = query
         self._parsed = parsed
         self._schema = schema
-        self._pool = pool
+        self._lexicon = lexicon
         self._moment_us = to_us(query.as_of) if query.as_of is not None else None
         self._wanted = {
             "source": query.sources,
@@ -183,12 +186,12 @@ class Search:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         """Rows by words, joined by rows by meaning, with the similarity of each."""
         nothing = np.zeros(len(rows), np.float32)
-        if self._pool is None or not self._parsed.words:
+        if self._lexicon is None or not self._parsed.words:
             return rows, lexical, nothing
-        words = [word.lstrip("#@") or word for word in self._parsed.words]
-        vector = self._pool.vectors([words])[0]
-        if not vector.any():
+        vectors = self._lexicon.vectors([self._parsed.words])
+        if vectors is None or not vectors.any():
             return rows, lexical, nothing
+        vector = vectors[0]
         if not (self._parsed.must or self._parsed.must_not):
             close = self._shelf.nearest(vector, self._admitted(), _CANDIDATES)
             close = close[self._shelf.similarity(close, vector) >= self._least()]
@@ -240,13 +243,14 @@ class Search:
         # Ties are broken by time, then by number: equal indexes order equally.
         keys = (-self._shelf.seq.rows[rows], -times, -times.astype(float) if by_time else -scores)
         order = np.lexsort(keys)
-        groups = self._folded(rows[order], times[order]) if query.fold else {}
-        hits = []
+        folded = np.zeros(len(order), bool)
+        hits: list[Hit] = []
         for place, at in enumerate(order):
-            group = groups.get(place, (int(rows[at]), ()))
-            if group is None:
+            if folded[place]:
                 continue
-            row, members = group
+            row, members = int(rows[at]), np.zeros(0, np.int64)
+            if query.fold and place < _FOLDED:
+                row, members = self._folded(rows[order[:_FOLDED]], place, folded)
             hits.append(
                 Hit(
                     seq=int(self._shelf.seq.rows[row]),
@@ -264,21 +268,14 @@ class Search:
         return hits
 
     def _folded(
-        self, rows: NDArray[np.int64], times: NDArray[np.int64]
-    ) -> dict[int, tuple[int, tuple[int, ...]] | None]:
-        """Place in the ranking to (origin row, copies) for groups, to None for folded places."""
-        top = rows[:_FOLDED]
-        same = near.copies(self._shelf.signature.rows[top])
-        groups: dict[int, tuple[int, tuple[int, ...]] | None] = {}
-        for place in range(len(top)):
-            if place in groups:
-                continue
-            members = [m for m in np.flatnonzero(same[place]) if m not in groups]
-            if len(members) < 2:
-                continue
-            first = min(members, key=lambda m: (times[m], top[m]))
-            copies = tuple(int(top[m]) for m in members if m != first)
-            for member in members:
-                groups[int(member)] = None
-            groups[place] = (int(top[first]), copies)
-        return groups
+        self, top: NDArray[np.int64], place: int, folded: NDArray[np.bool_]
+    ) -> tuple[int, NDArray[np.int64]]:
+        """(origin, copies) of the text at a place of the ranking; marks all of them as folded."""
+        signature = self._shelf.signature.rows[top]
+        same = near.copies(signature[place], signature) & ~folded[: len(top)]
+        same[place] = True
+        folded[: len(top)] |= same
+        members = top[same]
+        starts, times = self._shelf.start.rows[members], self._shelf.time.rows[members]
+        first = np.lexsort((members, starts, times))[0]
+        return int(members[first]), np.delete(members, first)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.index.columns import Column
-from gnomon.index.near import PERMUTATIONS
+from gnomon.index.near import BINS
 
 OPEN = np.iinfo(np.int64).max
 """End of a life that has not ended."""
@@ -35,9 +35,10 @@ class Shelf:
         self.time = Column(path / "time.i64", np.int64)
         self.key_end = Column(path / "key_end.i64", np.int64)
         self.attributes = [Column(path / f"{name}.i32", np.int32) for name in ATTRIBUTES]
-        self.signature = Column(path / "signature.u16", np.uint16, PERMUTATIONS)
+        self.signature = Column(path / "signature.u16", np.uint16, BINS)
         self.code = Column(path / "code.u64", np.uint64)
         self.vector = Column(path / "vector.i8", np.int8, dim)
+        self.scale = Column(path / "scale.f32", np.float32)
         self._names = [Names(path / f"{name}.txt") for name in ATTRIBUTES]
         self._keys = os.open(path / "keys.bin", os.O_RDWR | os.O_CREAT, 0o600)
         self.rows = 0
@@ -46,7 +47,7 @@ class Shelf:
     def columns(self) -> list[Column]:
         """Every column."""
         fixed = [self.seq, self.start, self.until, self.time, self.key_end]
-        return [*fixed, *self.attributes, self.signature, self.code, self.vector]
+        return [*fixed, *self.attributes, self.signature, self.code, self.vector, self.scale]
 
     def truncate(self, rows: int) -> None:
         """Forget what stands behind the first `rows` rows: a crash left it half done."""
@@ -84,11 +85,12 @@ class Shelf:
     def _put_vectors(self, here: slice, vectors: NDArray[np.float32] | None) -> None:
         """Store int8 vectors, in units of each one's largest component, and their sign codes."""
         if vectors is None:
-            self.vector.rows[here], self.code.rows[here] = 0, 0
+            self.vector.rows[here], self.scale.rows[here], self.code.rows[here] = 0, 0, 0
             return
-        scale = np.abs(vectors).max(axis=1, keepdims=True)
-        scale[scale == 0] = 1
-        self.vector.rows[here] = np.rint(vectors * (127 / scale)).astype(np.int8)
+        largest = np.abs(vectors).max(axis=1)
+        self.scale.rows[here] = largest / 127
+        largest[largest == 0] = 1
+        self.vector.rows[here] = np.rint(vectors * (127 / largest)[:, None])
         self.code.rows[here] = codes(vectors)
 
     def similarity(
@@ -96,9 +98,7 @@ class Shelf:
     ) -> NDArray[np.float32]:
         """Cosine of each row's vector with a unit vector."""
         stored = self.vector.rows[rows].astype(np.float32)
-        norms = np.linalg.norm(stored, axis=1)
-        norms[norms == 0] = 1
-        cosine: NDArray[np.float32] = (stored @ query) / norms
+        cosine: NDArray[np.float32] = (stored @ query) * self.scale.rows[rows]
         return cosine
 
     def nearest(
@@ -110,15 +110,15 @@ class Shelf:
         Where few rows are admitted, all of them are compared: the result is then exact.
         """
         rows = np.flatnonzero(admitted)
-        few = max(4096, 16 * limit)
+        few = max(2000, 10 * limit)
         if len(rows) > few:
             far = np.bitwise_count(self.code.rows[: len(admitted)] ^ codes(query[None, :])[0])
             far[~admitted] = CODE_BITS + 1
             counts = np.bincount(far, minlength=CODE_BITS + 2)
             cut = int(np.searchsorted(np.cumsum(counts), few))
             rows = np.flatnonzero(far <= min(cut, CODE_BITS))
-            if len(rows) > 4 * few:
-                rows = rows[np.argsort(far[rows], kind="stable")[: 4 * few]]
+            if len(rows) > 2 * few:
+                rows = rows[np.argsort(far[rows], kind="stable")[: 2 * few]]
         if not len(rows):
             return rows
         cosine = self.similarity(rows, query)
@@ -153,7 +153,7 @@ class Shelf:
         """Leave nothing of these rows but that they were."""
         self.start.rows[rows], self.until.rows[rows] = DROPPED, 0
         self.time.rows[rows] = 0
-        for column in (self.signature, self.code, self.vector, *self.attributes):
+        for column in (self.signature, self.code, self.vector, self.scale, *self.attributes):
             column.rows[rows] = 0
         for row in rows:
             begin = int(self.key_end.rows[row - 1]) if row else 0
