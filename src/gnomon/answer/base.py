@@ -53,6 +53,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     terms: tuple[str, ...] = ()
     """The content words that an answer should cover."""
     notes: tuple[str, ...] = ()
+    since: datetime | None = None
+    """Start of the time that the question's own words name; tried first, not enforced."""
+    until: datetime | None = None
+    as_of: datetime | None = None
+    """The moment to answer as of; None is now."""
+    state: bool = False
+    """Whether it asks how something stands, so that a newer statement replaces an older one."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,371 @@
+"""The verdict on a sentence, computed from the very words that it cites.
+
+Hard facts are compared by rule: numbers with their units, dates, names, quotations, denial and
+opposites. What is left is how many of the sentence's words the quotation carries. The rules can
+only lower a verdict: whatever a model says, a number that is not in the quotation is not
+supported by it. A sentence that *is* the quotation is supported by definition.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gnomon.answer import facts
+from gnomon.answer.text import Span, around, sentences
+from gnomon.answer.words import content, fold, is_negation, plain, words
+from gnomon.types import Document, Verdict, VerdictKind
+
+Embed: TypeAlias = Callable[[Sequence[str]], "NDArray[np.float32] | None"]
+"""Unit vectors of texts, or None where no model is ready."""
+
+SUPPORTED_FROM = 0.62
+PARTLY_FROM = 0.35
+_MAX_REASONS = 4
+_MAX_EVIDENCE_CHARS = 20_000
+_WINDOWS_COMPARED = 2
+
+_OPPOSITES = tuple(
+    (frozenset(a.split()), frozenset(b.split()))
+    for a, b in (
+        ("open reopen", "close shut"),
+        ("rise increas climb grow up gain jump soar", "fall decreas drop declin down sink plung"),
+        ("win", "lose"),
+        ("alive surviv", "die dead kill"),
+        ("more higher above over", "fewer less lower below under"),
+        ("before", "after"),
+        ("first", "last"),
+        ("allow permit legal approv accept pass", "ban forbid illegal reject refus block"),
+        ("support back", "oppos"),
+        ("guilty convict", "innocent acquit"),
+        ("start begin launch", "end stop cancel finish halt"),
+        ("north northern", "south southern"),
+        ("east eastern", "west western"),
+        ("true", "false"),
+        ("safe", "unsafe dangerous"),
+        ("confirm", "deny"),
+        ("arriv", "depart leave"),
+        ("hire", "fire sack dismiss"),
+        ("raise", "lower cut"),
+    )
+)
+
+
+class Cited(msgspec.Struct, frozen=True):
+    """A span of a stored version, as a citation names it."""
+
+    document: Document
+    start: int
+    end: int
+
+    @property
+    def quote(self) -> str:
+        """The words themselves."""
+        return self.document.text[self.start : self.end]
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A quotation, and the whole sentences that it was taken from."""
+
+    quote: str
+    context: str
+
+
+def check(sentence: str, cited: Sequence[Cited], embed: Embed | None = None) -> Verdict:
+    """The verdict on `sentence` given the spans that it cites."""
+    evidence = []
+    for span in cited:
+        text = span.document.text
+        if not 0 <= span.start < span.end <= len(text):
+            return Verdict(
+                kind=VerdictKind.NOT_SUPPORTED,
+                score=0.0,
+                reasons=("A citation points outside the text of its document.",),
+            )
+        whole = around(text, span.start, span.end)
+        evidence.append(Evidence(span.quote, text[whole.start : whole.end]))
+    return judge(sentence, evidence, embed)
+
+
+def judge(sentence: str, evidence: Sequence[Evidence], embed: Embed | None = None) -> Verdict:
+    """The verdict on `sentence` given quotations and the sentences around them."""
+    if not evidence or not any(e.quote.strip() for e in evidence):
+        return Verdict(kind=VerdictKind.NOT_SUPPORTED, score=0.0, reasons=("It cites nothing.",))
+    if any(verbatim(sentence, e) for e in evidence):
+        return Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
+    quotes = "\n\n".join(e.quote for e in evidence)[:_MAX_EVIDENCE_CHARS]
+    near = _nearest(sentence, quotes)
+    missing = _missing_facts(sentence, quotes)
+    contrary = _contradictions(sentence, near, evidence)
+    score = _score(features(sentence, quotes, near, embed))
+    if contrary:
+        return Verdict(
+            kind=VerdictKind.CONTRADICTED if score >= PARTLY_FROM else VerdictKind.NOT_SUPPORTED,
+            score=round(min(score, 0.2), 3),
+            reasons=tuple([*contrary, *missing][:_MAX_REASONS]),
+        )
+    if missing:
+        score = min(score, SUPPORTED_FROM - 0.01) * 0.8
+    kind = (
+        VerdictKind.SUPPORTED
+        if score >= SUPPORTED_FROM and not missing
+        else VerdictKind.PARTLY
+        if score >= PARTLY_FROM
+        else VerdictKind.NOT_SUPPORTED
+    )
+    reasons = (
+        missing if kind is VerdictKind.SUPPORTED else missing + _missing_words(sentence, quotes)
+    )
+    return Verdict(kind=kind, score=round(score, 3), reasons=tuple(reasons[:_MAX_REASONS]))
+
+
+def disagrees(one: str, other: str) -> bool:
+    """Whether two statements about the same thing exclude each other, as far as rules can tell."""
+    a, b = _weights(one), _weights(other)
+    shared = sum(min(w, b[s]) for s, w in a.items() if s in b)
+    if shared / (min(sum(a.values()), sum(b.values())) or 1.0) < 0.34:
+        return False
+    return bool(
+        _denials(one) != _denials(other) or _opposites(one, other) or _other_numbers(one, other)
+    )
+
+
+def verbatim(sentence: str, evidence: Evidence) -> bool:
+    """Whether `sentence` is one or more neighbouring whole sentences of the source.
+
+    A part of a sentence is not enough: what was left out may deny the rest.
+    """
+    wanted = plain(sentence)
+    if not wanted or wanted not in plain(evidence.quote):
+        return False
+    whole = [plain(evidence.context[s.start : s.end]) for s in sentences(evidence.context)]
+    for first in range(len(whole)):
+        run = ""
+        for piece in whole[first:]:
+            run = f"{run} {piece}".strip()
+            if len(run) >= len(wanted):
+                break
+        if run == wanted:
+            return True
+    return False
+
+
+class Features(msgspec.Struct, frozen=True):
+    """What the soft part of a verdict is computed from; each from 0 to 1."""
+
+    covered: float
+    covered_near: float
+    pairs: float
+    facts: float
+    similarity: float
+
+
+_WEIGHTS = Features(covered=2.5, covered_near=2.0, pairs=1.0, facts=1.0, similarity=1.5)
+_BIAS = -5.0
+
+
+def features(sentence: str, quotes: str, near: Sequence[str], embed: Embed | None) -> Features:
+    """How much of `sentence` stands in `quotes`, whole and in its nearest windows."""
+    wanted = _weights(sentence)
+    found = _stems(quotes)
+    total = sum(wanted.values()) or 1.0
+    near_found = [_stems(window) for window in near]
+    hard = [s for n in facts.names(sentence) for s in n.stems]
+    hard += [f"#{n.value:g}" for n in facts.numbers(sentence)]
+    known = set(found) | {f"#{n.value:g}" for n in facts.numbers(quotes)}
+    return Features(
+        covered=sum(w for s, w in wanted.items() if s in found) / total,
+        covered_near=max(
+            (sum(w for s, w in wanted.items() if s in f) / total for f in near_found), default=0.0
+        ),
+        pairs=_pairs_covered(sentence, quotes),
+        facts=sum(h in known for h in hard) / len(hard) if hard else 1.0,
+        similarity=_similarity(sentence, near[:_WINDOWS_COMPARED], embed),
+    )
+
+
+def _score(f: Features) -> float:
+    z = _BIAS + sum(
+        getattr(_WEIGHTS, name) * getattr(f, name) for name in Features.__struct_fields__
+    )
+    return 1.0 / (1.0 + math.exp(-z))
+
+
+def _weights(sentence: str) -> dict[str, float]:
+    """Content words with their weights: what names or counts something weighs more."""
+    out: dict[str, float] = {}
+    named = {s for n in facts.names(sentence) for s in n.stems}
+    for word in content(sentence):
+        out[word.stem] = 1.5 if word.stem in named or word.stem[0].isdigit() else 1.0
+    return out
+
+
+def _pairs_covered(sentence: str, quotes: str) -> float:
+    mine = [w.stem for w in content(sentence)]
+    theirs = [w.stem for w in content(quotes)]
+    wanted = list(itertools.pairwise(mine))
+    if not wanted:
+        return 1.0
+    near = {(a, b) for i, a in enumerate(theirs) for b in theirs[max(0, i - 3) : i + 4] if a != b}
+    return sum(pair in near for pair in wanted) / len(wanted)
+
+
+def _similarity(sentence: str, near: Sequence[str], embed: Embed | None) -> float:
+    # Half-way when no model can tell, so that the rest decides.
+    if embed is None or not near:
+        return 0.5
+    vectors = embed([sentence, *near])
+    if vectors is None:
+        return 0.5
+    return float(np.clip((vectors[1:] @ vectors[0]).max(), 0.0, 1.0))
+
+
+@lru_cache(maxsize=512)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(w.stem for w in words(text))
+
+
+@lru_cache(maxsize=64)
+def _windows(quotes: str) -> tuple[str, ...]:
+    cut = sentences(quotes)
+    runs = [*cut]
+    runs += [Span(a.start, b.end) for a, b in itertools.pairwise(cut)]
+    return tuple(quotes[s.start : s.end] for s in runs)
+
+
+def _nearest(sentence: str, quotes: str, limit: int = 3) -> list[str]:
+    """The windows of one or two sentences that carry most words of `sentence`."""
+    wanted = _weights(sentence)
+    scored = [
+        (sum(w for s, w in wanted.items() if s in _stems(window)), -len(window), window)
+        for window in _windows(quotes)
+    ]
+    scored.sort(key=lambda s: s[:2], reverse=True)
+    return [window for *_, window in scored[:limit]]
+
+
+def _missing_facts(sentence: str, quotes: str) -> list[str]:
+    """Numbers, dates, names and quotations of `sentence` that do not stand in `quotes`."""
+    reasons = []
+    theirs = facts.numbers(quotes)
+    moments = facts.moments(quotes)
+    known_parts = frozenset[str]().union(*(m.parts for m in moments))
+    for number in facts.numbers(sentence):
+        if not any(
+            math.isclose(number.value, t.value, rel_tol=1e-9)
+            and facts.units_agree(number.unit, t.unit)
+            for t in theirs
+        ) and not _as_written(number.text, quotes):
+            reasons.append(f"The number {number.text} does not stand in the cited words.")
+    for moment in facts.moments(sentence):
+        if not any(moment.parts <= m.parts for m in moments) and not (
+            moment.parts <= known_parts and len(moments) <= 2
+        ):
+            reasons.append(f"The date or time “{moment.text}” does not stand in the cited words.")
+    found = _stems(quotes)
+    folded = fold(quotes)
+    for name in facts.names(sentence):
+        lacking = [s for s in name.stems if s not in found]
+        if lacking and fold(name.text) not in folded and not _initials(name.text, quotes):
+            reasons.append(f"The name {name.text} does not stand in the cited words.")
+    bare = plain(quotes)
+    reasons += [
+        f"The quotation “{q}” does not stand in the cited words."
+        for q in facts.quotations(sentence)
+        if plain(q).strip(" .,;!?") not in bare
+    ]
+    return reasons
+
+
+def _as_written(text: str, quotes: str) -> bool:
+    # "once", "both", "first": words that counted here may stand there as mere words.
+    return not any(c.isdigit() for c in text) and text.lower() in quotes.lower()
+
+
+def _initials(name: str, quotes: str) -> bool:
+    letters = name.replace(".", "")
+    if not (letters.isupper() and 2 <= len(letters) <= 6):
+        return False
+    return any(
+        "".join(s[0] for s in n.stems).upper() == letters.upper() for n in facts.names(quotes)
+    )
+
+
+def _missing_words(sentence: str, quotes: str) -> list[str]:
+    found = _stems(quotes)
+    named = {s for n in facts.names(sentence) for s in n.stems}
+    lacking = [
+        w.text
+        for w in content(sentence)
+        if w.stem not in found and w.stem not in named and not w.stem[0].isdigit()
+    ]
+    if not lacking:
+        return ["The cited words say these things apart, or about something else."]
+    shown = ", ".join(f"“{w}”" for w in list(dict.fromkeys(lacking))[:5])
+    return [f"Not in the cited words: {shown}."]
+
+
+def _contradictions(sentence: str, near: Sequence[str], evidence: Sequence[Evidence]) -> list[str]:
+    """What the nearest cited sentence says otherwise: a denial, an opposite, another number."""
+    if not near:
+        return []
+    best = _single_best(sentence, evidence) or near[0]
+    mine, theirs = _weights(sentence), _stems(best)
+    overlap = sum(w for s, w in mine.items() if s in theirs) / (sum(mine.values()) or 1.0)
+    if overlap < 0.5:
+        return []
+    reasons = []
+    if _denials(sentence) != _denials(best):
+        who = "The sentence denies" if _denials(sentence) else "The cited words deny"
+        reasons.append(f"{who} what the other states.")
+    reasons += _opposites(sentence, best)
+    reasons += _other_numbers(sentence, best)
+    return reasons
+
+
+def _single_best(sentence: str, evidence: Sequence[Evidence]) -> str | None:
+    """The whole source sentence that carries most of `sentence`."""
+    wanted = _weights(sentence)
+    best, most = None, 0.0
+    for e in evidence:
+        for span in sentences(e.context[:_MAX_EVIDENCE_CHARS]):
+            text = e.context[span.start : span.end]
+            found = _stems(text)
+            carried = sum(w for s, w in wanted.items() if s in found)
+            if carried > most:
+                best, most = text, carried
+    return best
+
+
+def _denials(text: str) -> bool:
+    """Whether an odd number of words deny: two cancel out."""
+    return sum(is_negation(w.text) for w in words(text)) % 2 == 1
+
+
+def _opposites(sentence: str, best: str) -> list[str]:
+    mine, theirs = _stems(sentence), _stems(best)
+    reasons = []
+    for a, b in _OPPOSITES:
+        for one, other in ((a, b), (b, a)):
+            said, says = mine & one, theirs & other
+            if said and says and not mine & other and not theirs & one:
+                reasons.append(f"It says “{min(said)}” where the cited words say “{min(says)}”.")
+    return reasons
+
+
+def _other_numbers(sentence: str, best: str) -> list[str]:
+    """Numbers of the same unit that differ, where the cited sentence has no equal one."""
+    theirs = facts.numbers(best)
+    reasons = []
+    for number in facts.numbers(sentence):
+        rivals = [t for t in theirs if t.unit == number.unit and number.unit]
+        if rivals and all(not math.isclose(number.value, t.value) for t in theirs):
+            reasons.append(f"It says {number.text} where the cited words say {rivals[0].text}.")
+    return reasons

@@ -1,0 +1,151 @@
+"""Where drafts become sentences: each is checked, repaired by its quotation, or left out.
+
+A desk serves one answer. It numbers what is cited in the order of first use, and it is the only
+place that decides what a reader gets to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Literal
+
+from gnomon.answer.base import Draft, Plan, Question, Writer, Written
+from gnomon.answer.check import Cited, Embed, check
+from gnomon.answer.generative import best_quote
+from gnomon.answer.instructions import addresses_machine, asks
+from gnomon.answer.retrieve import citation
+from gnomon.answer.text import sentences
+from gnomon.answer.words import plain, share, stems
+from gnomon.metrics import SENTENCES
+from gnomon.types import Citation, Passage, Sentence, Usage, Verdict, VerdictKind
+
+_REPAIRED_FROM = 0.4
+"""Share of a draft's words that a quotation must hold to stand in for it."""
+
+
+class Desk:
+    """Checks the drafts of one answer and keeps what became of them."""
+
+    def __init__(
+        self,
+        question: Question,
+        plan: Plan,
+        passages: Sequence[Passage],
+        *,
+        embed: Embed | None,
+        unsupported: Literal["drop", "mark"],
+    ) -> None:
+        """Drafts refer to `passages`. `unsupported` is the setting of that name."""
+        self.sentences: list[Sentence] = []
+        self.citations: list[Citation] = []
+        self.usage = Usage()
+        self.left_out = 0
+        self.repaired = 0
+        self.drafts = 0
+        self._question = question
+        self._plan = plan
+        self._passages = passages
+        self._embed = embed
+        self._unsupported = unsupported
+        self._numbers: dict[tuple[int, int, int], int] = {}
+
+    async def checked(self, writer: Writer) -> AsyncGenerator[Written]:
+        """The sentences of `writer`, each as it may be shown. Raises ModelError."""
+        drafts = writer.write(self._question, self._plan, self._passages)
+        async with aclosing(drafts) as stream:  # type: ignore[type-var]
+            async for draft in stream:
+                if isinstance(draft, Usage):
+                    self.usage = draft
+                    continue
+                self.drafts += 1
+                written = await asyncio.to_thread(self._judge, draft)
+                if written is not None:
+                    self.sentences.append(written.sentence)
+                    SENTENCES.labels(writer.name, written.sentence.verdict.kind.value).inc()
+                    yield written
+
+    def remarks(self) -> list[str]:
+        """What was left out or replaced, in plain words."""
+        notes = []
+        if self.repaired:
+            notes.append(
+                f"{_count(self.repaired, 'sentence')} replaced by the source's own words: "
+                "the citations did not carry what was written."
+            )
+        if self.left_out:
+            notes.append(
+                f"{_count(self.left_out, 'sentence')} left out: the citations did not support it."
+            )
+        return notes
+
+    def _judge(self, draft: Draft) -> Written | None:
+        verdict = self._verdict(draft)
+        if verdict.kind is not VerdictKind.SUPPORTED:
+            repaired = self._repair(draft)
+            if repaired is not None:
+                self.repaired += 1
+                draft, verdict = repaired, self._verdict(repaired)
+        if self._said(draft.text):
+            return None
+        shown = verdict.kind in (VerdictKind.SUPPORTED, VerdictKind.PARTLY)
+        if not shown and self._unsupported == "drop":
+            self.left_out += 1
+            return None
+        before = len(self.citations)
+        numbers = tuple(dict.fromkeys(self._cite(*span) for span in draft.spans))
+        sentence = Sentence(text=draft.text, citations=numbers, verdict=verdict)
+        return Written(sentence=sentence, citations=tuple(self.citations[before:]))
+
+    def _verdict(self, draft: Draft) -> Verdict:
+        cited = []
+        for index, start, end in draft.spans:
+            if not 0 <= index < len(self._passages):
+                return Verdict(
+                    kind=VerdictKind.NOT_SUPPORTED,
+                    score=0.0,
+                    reasons=("It cites a passage that does not exist.",),
+                )
+            passage = self._passages[index]
+            cited.append(Cited(passage.document, passage.start + start, passage.start + end))
+        return check(draft.text, cited, self._embed)
+
+    def _repair(self, draft: Draft) -> Draft | None:
+        """The quoted sentence that says what the draft wanted to say, if there is one."""
+        wanted = stems(draft.text)
+        indices = [i for i, *_ in draft.spans] or range(len(self._passages))
+        best: tuple[float, Draft] | None = None
+        for i in indices:
+            if not 0 <= i < len(self._passages):
+                continue
+            text = self._passages[i].text
+            span = best_quote(draft.text, text)
+            first = sentences(text[span.start : span.end])[0]
+            start, end = span.start + first.start, span.start + first.end
+            quote = text[start:end]
+            held = share(wanted, stems(quote))
+            if held >= _REPAIRED_FROM and not addresses_machine(quote) and not asks(quote):
+                said = Draft(text=" ".join(quote.split()), spans=((i, start, end),))
+                if best is None or held > best[0]:
+                    best = held, said
+        return best[1] if best else None
+
+    def _said(self, text: str) -> bool:
+        return any(plain(s.text) == plain(text) for s in self.sentences)
+
+    def _cite(self, index: int, start: int, end: int) -> int:
+        """The number of the citation for a span, the same for the same words."""
+        place = (index, start, end)
+        if place not in self._numbers:
+            passage = self._passages[index]
+            number = len(self.citations) + 1
+            self._numbers[place] = number
+            self.citations.append(
+                citation(passage, number, passage.start + start, passage.start + end)
+            )
+        return self._numbers[place]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"1 {noun} was" if n == 1 else f"{n} {noun}s were"

@@ -1,0 +1,278 @@
+"""The writer that quotes: the sentences of the sources that answer, word for word.
+
+It is the default because, among writers that run anywhere, it was right most often, and what it
+says stands in the source by construction. Its own skill is to keep silent: every sentence has a
+likelihood of holding the answer, and below a calibrated threshold there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+
+from gnomon.answer import facts
+from gnomon.answer.base import Draft, Plan, Question
+from gnomon.answer.check import Embed, disagrees
+from gnomon.answer.instructions import addresses_machine, asks
+from gnomon.answer.judgement import (
+    Signals,
+    length_off,
+    likelihood,
+    named_in,
+    spread,
+    type_present,
+    weighed,
+)
+from gnomon.answer.retrieve import time_of
+from gnomon.answer.text import Span, sentences
+from gnomon.answer.words import plain, stems, words
+from gnomon.clock import Clock
+from gnomon.errors import ModelError
+from gnomon.log import get_logger
+from gnomon.models.base import Scorer
+from gnomon.types import Passage, Usage
+
+_log = get_logger()
+
+ANSWER_FROM = 0.30
+"""Likelihood from which a sentence may open an answer; calibrated, see `judgement`."""
+_ALSO_FROM = 0.6
+"""A further sentence needs at least this share of the first one's likelihood."""
+_READ_BY_MODEL = 12
+_MODEL_BATCH = 4
+_REPEATS = 0.6
+_LEANS = re.compile(
+    r"^[\"“'(]*(?:but|however|and|so|also|then|still|instead|meanwhile|he|she|they|it|his|her|their|"
+    r"its|this|that|these|those|such|both|there|aber|er|sie|dies\w*|mais|il|elle|pero)\b",
+    re.IGNORECASE,
+)
+_HEDGED = re.compile(
+    r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
+    r"someone said|not confirmed|angeblich)\b",
+    re.IGNORECASE,
+)
+_CORRECTS = re.compile(r"\b(?:correct(?:ion|ed|s)|clarif|retract|berichtig|update)", re.IGNORECASE)
+
+
+class Candidate(msgspec.Struct):
+    """A sentence of a passage that may be quoted."""
+
+    passage: int
+    span: Span
+    """Offsets into the passage's text."""
+    text: str
+    signals: Signals
+    stems: frozenset[str]
+    time: datetime
+    reliable: bool
+    likelihood: float = 0.0
+
+
+class ExtractiveWriter:
+    """Quotes the sentences that answer, best first; nothing where nothing answers."""
+
+    name = "extractive"
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        embed: Embed | None = None,
+        scorer: Scorer | None = None,
+        budget_s: float = 0.12,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """`embed` and `scorer` help where they are ready; the scorer stops after `budget_s`."""
+        self._clock = clock
+        self._embed = embed
+        self._scorer = scorer
+        self._budget_s = budget_s
+        self._weights = weights
+
+    async def write(
+        self, question: Question, plan: Plan, passages: Sequence[Passage]
+    ) -> AsyncIterator[Draft | Usage]:
+        """Yield the chosen sentences, each with the one before it where it leans on that."""
+        drafts = await asyncio.to_thread(self.choose, question, plan, passages)
+        for draft in drafts:
+            yield draft
+
+    def choose(self, question: Question, plan: Plan, passages: Sequence[Passage]) -> list[Draft]:
+        """The drafts, in reading order. Synchronous."""
+        ranked = self.rank(plan, passages)
+        if not ranked or ranked[0].likelihood < ANSWER_FROM:
+            return []
+        chosen = _select(ranked, plan, question.max_sentences)
+        return [_draft(c, passages) for c in chosen]
+
+    def rank(self, plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
+        """Every quotable sentence with its likelihood, superseded ones last, best first."""
+        weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
+        candidates = _candidates(plan, passages, weights)
+        self._add_meaning(plan, candidates)
+        for c in candidates:
+            c.likelihood = likelihood(c.signals)
+        candidates.sort(key=lambda c: -c.likelihood)
+        return _settled(candidates, plan)
+
+    def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> None:
+        """Likeness of meaning: by word vectors for all, by the sentence model for the best."""
+        if not candidates:
+            return
+        similar = self._by_words(plan, candidates)
+        for c, s in zip(candidates, similar, strict=True):
+            c.signals = msgspec.structs.replace(c.signals, similar=s)
+        if self._scorer is None:
+            return
+        candidates.sort(key=lambda c: -likelihood(c.signals))
+        began = self._clock.monotonic()
+        for first in range(0, min(_READ_BY_MODEL, len(candidates)), _MODEL_BATCH):
+            if self._clock.monotonic() - began > self._budget_s:
+                break
+            batch = candidates[first : first + _MODEL_BATCH]
+            try:
+                scores = self._scorer.score(plan.search_text, [c.text for c in batch])
+            except ModelError as error:
+                _log.warning("answer.unscored", code=error.code)
+                return
+            for c, score in zip(batch, scores, strict=True):
+                c.signals = msgspec.structs.replace(c.signals, similar=float(score))
+
+    def _by_words(self, plan: Plan, candidates: Sequence[Candidate]) -> list[float]:
+        vectors = None
+        if self._embed is not None:
+            vectors = self._embed([plan.search_text, *(c.text for c in candidates)])
+        if vectors is None:
+            return [0.4 * c.signals.covered for c in candidates]
+        return [float(np.clip(s, 0, 1)) for s in vectors[1:] @ vectors[0]]
+
+
+def _candidates(
+    plan: Plan, passages: Sequence[Passage], weights: Mapping[str, float]
+) -> list[Candidate]:
+    ranks = spread([p.score for p in passages])
+    out = []
+    for i, passage in enumerate(passages):
+        cut = sentences(passage.text)
+        title = stems(passage.document.title)
+        held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
+        for j, span in enumerate(cut):
+            text = passage.text[span.start : span.end]
+            if asks(text) or addresses_machine(text) or not any(c.isalpha() for c in text):
+                continue
+            around = set(title).union(*held[max(0, j - 1) : j + 2])
+            near = passage.text[cut[max(0, j - 1)].start : cut[min(len(cut) - 1, j + 1)].end]
+            asked = plan.search_text
+            signals = Signals(
+                covered=weighed(set(held[j]), weights),
+                covered_around=weighed(around, weights),
+                named=named_in(asked, f"{passage.document.title}\n{near}", around),
+                answer_type=type_present(plan.expects, asked, text),
+                similar=0.0,
+                passage=ranks[i],
+                lead=1.0 / (1.0 + (passage.start + span.start) / 1_000),
+                length=length_off(text),
+            )
+            out.append(
+                Candidate(
+                    i,
+                    span,
+                    text,
+                    signals,
+                    held[j],
+                    time_of(passage.document),
+                    _reliable(passage, text),
+                )
+            )
+    return out
+
+
+def _reliable(passage: Passage, text: str) -> bool:
+    """Whether the statement may replace another: not hearsay, and not one lone post."""
+    if _HEDGED.search(text):
+        return False
+    return passage.document.kind not in ("post", "comment") or passage.copies > 1
+
+
+def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
+    """Drop statements that a newer, reliable one replaces.
+
+    Only questions about how something stands have one answer at a time; and only statements
+    that are both likely answers are compared.
+    """
+    if not ranked or not (plan.state or plan.expects in ("number", "yes_no", "time", "person")):
+        return ranked
+    floor = max(ranked[0].likelihood * 0.5, ANSWER_FROM * 0.5)
+    rivals = [c for c in ranked if c.likelihood >= floor][:10]
+    replaced: set[int] = set()
+    for older in rivals:
+        for newer in rivals:
+            if newer.time > older.time and newer.reliable and _replaces(newer, older, plan):
+                replaced.add(id(older))
+        if any(
+            other.reliable and not older.reliable and _replaces(other, older, plan)
+            for other in rivals
+        ):
+            replaced.add(id(older))
+    kept = [c for c in ranked if id(c) not in replaced]
+    return kept
+
+
+def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
+    if newer.passage == older.passage:
+        return False
+    if not disagrees(newer.text, older.text):
+        return False
+    topic = set(plan.terms)
+    shared = newer.stems & older.stems
+    return len(shared & topic) >= max(1, min(2, len(topic))) or bool(_CORRECTS.search(newer.text))
+
+
+def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candidate]:
+    """The best sentence and those that add to it, in reading order."""
+    wanted = min(limit, 4 if plan.expects in ("list", "text", "reason", "definition") else 2)
+    chosen: list[Candidate] = []
+    floor = max(ANSWER_FROM, ranked[0].likelihood * _ALSO_FROM)
+    for c in ranked:
+        if len(chosen) >= wanted or c.likelihood < floor:
+            break
+        if not any(_repeats(c, other) for other in chosen):
+            chosen.append(c)
+    first = chosen[0]
+    rest = sorted(chosen[1:], key=lambda c: (c.passage != first.passage, c.passage, c.span.start))
+    return [first, *rest]
+
+
+def _repeats(c: Candidate, other: Candidate) -> bool:
+    if plain(c.text) == plain(other.text):
+        return True
+    smaller = min(len(c.stems), len(other.stems)) or 1
+    if len(c.stems & other.stems) / smaller < _REPEATS:
+        return False
+    # The same words around another number say something else.
+    mine = {n.value for n in facts.numbers(c.text)}
+    theirs = {n.value for n in facts.numbers(other.text)}
+    return not mine or not theirs or bool(mine & theirs)
+
+
+def _draft(c: Candidate, passages: Sequence[Passage]) -> Draft:
+    """The sentence, with its predecessor where it cannot stand alone."""
+    start = c.span.start
+    text = passages[c.passage].text
+    if _LEANS.match(c.text):
+        before = [s for s in sentences(text) if s.end <= c.span.start]
+        gap = text[before[-1].end : c.span.start] if before else ""
+        said = text[before[-1].start : before[-1].end] if before else ""
+        if before and "\n\n" not in gap and not asks(said) and not addresses_machine(said):
+            start = before[-1].start
+    quote = text[start : c.span.end]
+    return Draft(
+        text=" ".join(quote.split()),
+        spans=((c.passage, start, c.span.end),),
+        confidence=round(c.likelihood, 3),
+    )

@@ -1,0 +1,221 @@
+"""From a question to a checked answer: plan, retrieve, read, write, check. One screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from gnomon.answer.base import (
+    AnswerEvent,
+    Finished,
+    Plan,
+    Planned,
+    Question,
+    Retrieved,
+    Writer,
+)
+from gnomon.answer.desk import Desk
+from gnomon.answer.extractive import ExtractiveWriter
+from gnomon.answer.generative import GenerativeWriter
+from gnomon.answer.plan import plan
+from gnomon.answer.remarks import freshness, remarks, why_quoting
+from gnomon.answer.retrieve import Evidence, citation, retrieve, time_of
+from gnomon.clock import Clock, Ids
+from gnomon.errors import ModelError
+from gnomon.index.base import Index
+from gnomon.log import get_logger
+from gnomon.metrics import ANSWER_LATENCY
+from gnomon.models.base import Generator, ModelState, Scorer
+from gnomon.record.base import Record
+from gnomon.settings import Settings
+from gnomon.types import Answer, Citation, Freshness, SourceState
+
+
+class Models(Protocol):
+    """The models that an answer may use; each may be missing."""
+
+    def generator(self) -> Generator | None:
+        """The language model, if one is ready."""
+        ...
+
+    def scorer(self) -> Scorer | None:
+        """The passage scorer, if ready."""
+        ...
+
+    def states(self) -> Sequence[ModelState]:
+        """How each model stands."""
+        ...
+
+
+class Answerer:
+    """Answers questions from the record, as of any moment, every sentence checked."""
+
+    def __init__(
+        self,
+        record: Record,
+        index: Index,
+        models: Models,
+        clock: Clock,
+        ids: Ids,
+        settings: Settings,
+        source_states: Callable[[datetime | None], Sequence[SourceState]],
+    ) -> None:
+        """`source_states` tells how every source stood at a moment; None is now."""
+        self._record = record
+        self._index = index
+        self._models = models
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings.answer
+        self._source_states = source_states
+        self._log = get_logger()
+
+    async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
+        """Planned, Retrieved, Written…, Finished. Closing the iterator cancels the work.
+
+        Raises ContentError for an empty or overlong question, StoreError for a damaged record.
+        A model that fails does not fail the answer: it goes on by quoting, and says so.
+        """
+        laps = _Laps(self._clock)
+        now = self._clock.now()
+        asked = plan(question, now)
+        laps.mark("plan")
+        yield Planned(plan=asked)
+
+        evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
+        laps.mark("retrieve")
+        yield Retrieved(
+            citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["retrieve"]
+        )
+
+        desk = Desk(
+            question,
+            asked,
+            evidence.passages,
+            embed=self._index.embed,
+            unsupported=self._settings.unsupported,
+        )
+        writers, notes = self._writers(question, evidence)
+        for writer in writers:
+            try:
+                async with aclosing(desk.checked(writer)) as sentences:
+                    async for written in sentences:
+                        laps.mark("first_sentence", once=True)
+                        yield written
+            except ModelError as error:
+                self._log.warning("answer.degraded", writer=writer.name, code=error.code)
+                notes.append(f"{writer.name} failed; the answer goes on by quoting. {error}")
+                continue
+            if desk.sentences or not desk.drafts:
+                break
+        laps.mark("write")
+
+        answer = await asyncio.to_thread(
+            self._answer, question, asked, evidence, desk, writer.name, notes, now, laps
+        )
+        ANSWER_LATENCY.labels("whole").observe(laps.took_ms["whole"] / 1_000)
+        yield Finished(answer=answer)
+
+    def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:
+        evidence = retrieve(
+            question, asked, record=self._record, index=self._index, limit=self._settings.passages
+        )
+        moment = asked.as_of or now
+        searched = sum(s.documents for s in self._record.source_stats(asked.as_of).values())
+        fresh = freshness(
+            (time_of(p.document) for p in evidence.passages),
+            self._source_states(asked.as_of),
+            searched=searched,
+            now=moment,
+            stale_after=timedelta(seconds=self._settings.stale_after_s),
+        )
+        return evidence, fresh
+
+    def _writers(self, question: Question, evidence: Evidence) -> tuple[list[Writer], list[str]]:
+        """Who writes, in order of preference, and why quoting is first if it is."""
+        quoting = ExtractiveWriter(
+            clock=self._clock,
+            embed=self._index.embed,
+            scorer=self._models.scorer(),
+            weights=evidence.weights,
+        )
+        generator = self._models.generator()
+        if question.mode == "fast" and generator is not None and generator.capable:
+            return [GenerativeWriter(generator), quoting], []
+        name = generator.name if generator else None
+        return [quoting], [why_quoting(question, self._models.states(), name)]
+
+    def _answer(
+        self,
+        question: Question,
+        asked: Plan,
+        evidence: Evidence,
+        desk: Desk,
+        writer: str,
+        notes: list[str],
+        now: datetime,
+        laps: _Laps,
+    ) -> Answer:
+        moment = asked.as_of or now
+        cited = {c.seq for c in desk.citations}
+        used = [p.document for p in evidence.passages if p.document.seq in cited]
+        read = [p.document for p in evidence.passages]
+        fresh = freshness(
+            map(time_of, used or read),
+            self._source_states(asked.as_of),
+            searched=0,
+            now=moment,
+            stale_after=timedelta(seconds=self._settings.stale_after_s),
+        )
+        said = remarks(
+            question, asked, record=self._record, fresh=fresh, found=evidence.notes, now=moment
+        )
+        laps.mark("whole")
+        return Answer(
+            id=self._ids.new("ans"),
+            question=question.text,
+            created_at=now,
+            as_of=asked.as_of,
+            sentences=tuple(desk.sentences),
+            citations=tuple(desk.citations),
+            abstained=not desk.sentences,
+            closest=None if desk.sentences else self._closest(asked, evidence),
+            freshness=fresh,
+            writer=writer,
+            notes=(*notes, *desk.remarks(), *said),
+            timings_ms=laps.took_ms,
+            usage=desk.usage,
+        )
+
+    def _closest(self, asked: Plan, evidence: Evidence) -> Citation | None:
+        """The sentence that comes nearest, to be shown where there is no answer."""
+        ranked = ExtractiveWriter(
+            clock=self._clock, embed=self._index.embed, weights=evidence.weights
+        ).rank(asked, evidence.passages)
+        if not ranked:
+            return None
+        passage, span = evidence.passages[ranked[0].passage], ranked[0].span
+        return citation(passage, 1, passage.start + span.start, passage.start + span.end)
+
+
+class _Laps:
+    """Milliseconds from the question to each stage."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.took_ms: dict[str, float] = {}
+        self._clock = clock
+        self._began = clock.monotonic()
+
+    def mark(self, stage: str, *, once: bool = False) -> None:
+        """This stage is reached now; `once` keeps the first time."""
+        if once and stage in self.took_ms:
+            return
+        took_s = self._clock.monotonic() - self._began
+        self.took_ms[stage] = round(took_s * 1_000, 2)
+
+
+def _candidates(evidence: Evidence) -> tuple[Citation, ...]:
+    return tuple(citation(p, i, p.start, p.end) for i, p in enumerate(evidence.passages, 1))

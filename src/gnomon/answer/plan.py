@@ -1,0 +1,361 @@
+"""From a question to a plan, by rule: what to search, what kind of answer, how newness counts.
+
+No model is asked, so that a plan costs nothing and the same question always gets the same one.
+English is read best; German, French and Spanish in their simple forms; any other language is
+searched as it stands. Times without a zone are UTC.
+"""
+
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from gnomon.answer.base import Plan, Question, Turn
+from gnomon.answer.words import Word, content, fold, words
+from gnomon.errors import ContentError
+
+MAX_QUESTION_CHARS = 4_000
+_DAY = 86_400.0
+_HISTORY_TERMS = 8
+
+_EXPECTS: tuple[tuple[str, str], ...] = tuple(
+    (kind, pattern)
+    for kind, patterns in {
+        "reason": (r"\bwhy\b", r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eé]\b"),
+        "number": (
+            r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often)\b",
+            r"\b(?:what|which) (?:percent\w*|number|share|proportion|price|amount)\b",
+            r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b",
+        ),
+        "time": (
+            r"\bwhen\b", r"\b(?:what|which) (?:year|day|date|month|week|time)\b",
+            r"\bhow (?:soon|recently)\b", r"\bsince\s*[:?]?$",
+            r"\bwann\b", r"\bquand\b", r"\bcu[aá]ndo\b",
+        ),
+        "place": (
+            r"\bwhere\b",
+            r"\b(?:what|which)(?: \w+){0,2} (?:country|city|town|state|continent|place|county|"
+            r"region|island|village|street|nation)\b",
+            r"\bwohin\b", r"\bwo\b", r"^\W*où\b", r"\bd[oó]nde\b",
+        ),
+        "person": (
+            r"\bwho(?:m|se)?\b",
+            r"\b(?:what|which)(?: \w+){0,2} (?:person|actor|actress|singer|politician|"
+            r"player|minister|president|senator|celebrity|author|director|star|billionaire)\b",
+            r"\bwer\b", r"\bwen\b", r"\bwem\b", r"^\W*qui\b", r"\bqui[eé]n(?:es)?\b",
+        ),
+        "list": (
+            r"^\W*(?:list|name)\b", r"\bwhat are the\b", r"\bwhich (?:\w+ )?(?:are|were)\b",
+            r"\bwhat (?:happened|changed)\b", r"\bwhat'?s (?:new|happening|going on)\b",
+        ),
+        "definition": (r"^\W*(?:what|who) (?:is|was) an? ", r"\bwhat does .{1,60} mean\b",
+                       r"^\W*was ist ein", r"^\W*qu'est-ce qu", r"^\W*qu[eé] es un"),
+        "yes_no": (
+            r"^\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may)\b",
+            r"^\W*(?:ist|sind|hat|haben|wird|kann|war|est-ce|est-il|¿?est[aá]n?)\b",
+        ),
+    }.items()
+    for pattern in patterns
+)  # fmt: skip
+
+_FRESH = re.compile(
+    r"\b(?:latest|newest|now|right now|currently|current|today|tonight|still|breaking|just|"
+    r"at the moment|so far|this (?:morning|afternoon|evening|hour)|live|aktuell\w*|jetzt|heute|"
+    r"gerade|neueste\w*|maintenant|aujourd'hui|actuellement|dernière?s?|ahora|hoy|actualmente|"
+    r"últim[oa]s?)\b",
+    re.IGNORECASE,
+)
+_RECENT = re.compile(
+    r"\b(?:recent(?:ly)?|this week|new|yesterday|last night|lately|this month|gestern|hier|ayer|"
+    r"diese woche|cette semaine|esta semana)\b",
+    re.IGNORECASE,
+)
+_STATE = re.compile(
+    r"\b(?:still|now|current(?:ly)?|right now|at the moment|today|latest|open|closed|status|"
+    r"how many|how much|when (?:will|does|is)|so far)\b|^\W*(?:is|are|has|have|who is|what is)\b",
+    re.IGNORECASE,
+)
+_TIMELESS = re.compile(
+    r"\b(?:who (?:was|wrote|invented|founded)|history of|in (?:1[0-9]\d\d|19\d\d)|what does)\b"
+    r"|^\W*what is an? ",
+    re.IGNORECASE,
+)
+_PRONOUN = re.compile(
+    r"\b(?:it|its|he|she|they|them|him|her|his|their|this|that|these|those|there|er|sie|ihn|ihm|"
+    r"dort|il|elle|ils|elles|él|ella|ellos|ellas|allí)\b",
+    re.IGNORECASE,
+)
+_ELLIPSIS = re.compile(
+    r"^\W*(?:and|but|what about|how about|why|when|where|who|how|und|aber|et|pero|y)\b"
+    r"(?:\s+\S+){0,3}\W*$",
+    re.IGNORECASE,
+)
+_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_CLOCK = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s?(?P<half>[ap]\.?m\b\.?)?"
+_DAY_WORD = (
+    rf"(?P<day>today|yesterday|(?:last |on )?(?:{'|'.join(_WEEKDAYS)})|\d{{4}}-\d{{2}}-\d{{2}})"
+)
+_ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:?\d{2})?)?"
+_AS_OF = (
+    re.compile(r"[,(]?\s*\bas of (?P<count>\d+|an?|one) (?P<unit>minute|hour|day|week)s? ago[)]?",
+               re.IGNORECASE),
+    re.compile(rf"[,(]?\s*\bas of (?P<iso>{_ISO})[)]?", re.IGNORECASE),
+    re.compile(
+        rf"[,(]?\s*\b(?:as of|as known)\s+(?:at )?(?:{_CLOCK})(?:\s+{_DAY_WORD})?[)]?",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"[,(]?\s*\bas of {_DAY_WORD}[)]?", re.IGNORECASE),
+    re.compile(
+        r"[,(]?\s*\bat (?P<hour>\d{1,2})(?::(?P<minute>\d{2})\s?(?P<half>[ap]\.?m\b\.?)?"
+        rf"|\s?(?P<half2>[ap]\.?m\b\.?))\s+{_DAY_WORD}[)]?",
+        re.IGNORECASE,
+    ),
+)  # fmt: skip
+_UNIT = {"minute": 60.0, "hour": 3600.0, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY}
+_LAST = re.compile(
+    r"\b(?:in |within |over |during )?(?:the )?(?:last|past) (?:(?P<count>\d+) )?"
+    r"(?P<unit>minute|hour|day|week|month)s?\b",
+    re.IGNORECASE,
+)
+_SINCE = re.compile(
+    rf"\bsince (?P<day>yesterday|{'|'.join(_WEEKDAYS)}|{_ISO}|this morning)\b", re.IGNORECASE
+)
+_NAMED_DAY = re.compile(
+    r"\b(?P<day>today|tonight|this morning|yesterday|last night|heute|gestern|aujourd'hui|hoy"
+    r"|ayer)\b"
+    r"|\bon (?P<iso>\d{4}-\d{2}-\d{2})\b"
+    rf"|\b(?:on|last) (?P<weekday>{'|'.join(_WEEKDAYS)})\b",
+    re.IGNORECASE,
+)
+_YEAR = re.compile(r"\bin (?P<year>20\d\d)\b")
+
+
+def plan(question: Question, now: datetime) -> Plan:
+    """What to search for. Raises ContentError `question.empty` or `question.too_long`."""
+    text = clean(question.text)
+    asked, moment = _as_of(text, question.as_of or now)
+    as_of = question.as_of
+    notes: list[str] = []
+    if moment is not None and moment < (question.as_of or now):
+        as_of = moment
+        notes.append(f"Answered as of {_shown(moment)}, as the question asks.")
+    else:
+        asked = text
+    since, until, said = _window(asked, as_of or now)
+    if said:
+        notes.append(said)
+    own = content(asked)
+    carried = _carried(asked, own, question.history)
+    if carried:
+        notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")
+    recency, half_life_s = _newness(asked, since)
+    return Plan(
+        search_text=_search_text(asked, carried),
+        expects=expects(asked),
+        recency=recency,
+        half_life_s=half_life_s,
+        terms=tuple(dict.fromkeys(w.stem for w in [*own, *carried])),
+        notes=tuple(notes),
+        since=since,
+        until=until,
+        as_of=as_of,
+        state=bool(_STATE.search(asked)),
+    )
+
+
+def clean(text: str) -> str:
+    """The question without control characters and doubled white space, or a ContentError."""
+    if len(text) > MAX_QUESTION_CHARS:
+        raise ContentError(
+            f"The question has {len(text):,} characters; at most {MAX_QUESTION_CHARS:,} are read.",
+            code="question.too_long",
+            hint="Ask the question alone; leave texts to be compared to the sources.",
+            chars=len(text),
+            limit=MAX_QUESTION_CHARS,
+        )
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    kept = " ".join(printable.split())
+    if not any(c.isalnum() for c in kept):
+        raise ContentError(
+            "The question is empty: it holds no letter and no digit.",
+            code="question.empty",
+            hint="Ask in a sentence, for example: What changed at the harbour today?",
+        )
+    return kept
+
+
+def expects(text: str) -> str:
+    """The answer type that the form of a question asks for; `text` where the form tells none."""
+    folded = text.lower().replace("’", "'")
+    found = [
+        (match.start(), order, kind)
+        for order, (kind, pattern) in enumerate(_EXPECTS)
+        if (match := re.search(pattern, folded))
+    ]
+    kinds = {kind for *_, kind in found}
+    if "definition" in kinds:
+        return "definition"
+    if "yes_no" in kinds and folded.split()[0].strip("¿¡\"'“(") not in ("may",):
+        return "yes_no"
+    # The question word stands near the end in quizzes ("…. Where was the event?").
+    return max(found, key=lambda f: (_last_clause(folded) <= f[0], -f[1]))[2] if found else "text"
+
+
+def _last_clause(text: str) -> int:
+    body = text.rstrip(" ?!.")
+    return max(body.rfind(". "), body.rfind("? "), body.rfind("! "), -1) + 1
+
+
+def _carried(asked: str, own: Sequence[Word], history: Sequence[Turn]) -> list[Word]:
+    """Terms of the last question that this one leans on."""
+    if not history:
+        return []
+    lean = len(own) <= 1 or _ELLIPSIS.match(asked) or (_PRONOUN.search(asked) and len(own) <= 5)
+    if not lean:
+        return []
+    mine = {w.stem for w in own}
+    before = [w for w in content(history[-1].question[:MAX_QUESTION_CHARS]) if w.stem not in mine]
+    return before[:_HISTORY_TERMS]
+
+
+def _search_text(asked: str, carried: Sequence[Word]) -> str:
+    # What a person asks is no query: operators of the query language would change its meaning.
+    bare = re.sub(r'(?<!\w)[+-](?=\w)|["“”]', " ", asked)
+    kept = [w.text for w in words(bare)]
+    return " ".join([*kept, *(w.text for w in carried)])
+
+
+def _newness(text: str, since: datetime | None) -> tuple[float, float]:
+    """Weight and half-life of newness."""
+    if _FRESH.search(text):
+        return 0.8, 6 * 3600.0
+    if since is not None or _RECENT.search(text):
+        return 0.5, 1.5 * _DAY
+    if _TIMELESS.search(text):
+        return 0.05, 365 * _DAY
+    return 0.3, 3 * _DAY
+
+
+def _as_of(text: str, now: datetime) -> tuple[str, datetime | None]:
+    """The question without "as of …", and the moment that it names."""
+    for pattern in _AS_OF:
+        match = pattern.search(text)
+        if match is None:
+            continue
+        moment = _moment(match, now)
+        if moment is not None:
+            rest = f"{text[: match.start()].rstrip()} {text[match.end() :].lstrip()}".strip()
+            if any(c.isalnum() for c in rest):
+                return rest, moment
+    return text, None
+
+
+def _moment(match: re.Match[str], now: datetime) -> datetime | None:
+    got = match.groupdict()
+    if got.get("iso"):
+        return _iso(got["iso"], end=True)
+    if got.get("unit"):
+        count = int(got["count"]) if got["count"].isdigit() else 1
+        return _back(now, count * _UNIT[got["unit"].lower()])
+    day = _day(got["day"], now) if got.get("day") else _midnight(now)
+    if day is None:
+        return None
+    if not got.get("hour"):
+        return min(now, day + timedelta(days=1))
+    hour, minute = int(got["hour"]), int(got.get("minute") or 0)
+    half = (got.get("half") or got.get("half2") or "").lower()
+    if half:
+        hour = hour % 12 + (12 if half.startswith("p") else 0)
+    if hour > 23 or minute > 59:
+        return None
+    return day + timedelta(hours=hour, minutes=minute)
+
+
+def _window(text: str, now: datetime) -> tuple[datetime | None, datetime | None, str]:
+    """The time that the words name, and how they were understood."""
+    today = _midnight(now)
+    if match := _SINCE.search(text):
+        day = match["day"].lower()
+        start = today if day == "this morning" else _day(day, now)
+        if start is not None and start <= now:
+            return start, None, f"“{match[0]}” was read as since {_shown(start)}."
+    if match := _LAST.search(text):
+        start = _back(now, int(match["count"] or 1) * _UNIT[match["unit"].lower()])
+        if start is not None:
+            return start, None, f"“{match[0]}” was read as since {_shown(start)}."
+    if match := _NAMED_DAY.search(text):
+        word = (match["day"] or match["iso"] or match["weekday"]).lower()
+        start = _day(word, now)
+        if start is not None and start <= now:
+            # What happened on a day is reported on that day and the next.
+            until = None if start >= today else start + timedelta(days=2)
+            return start, until, f"“{match[0]}” was read as {_shown(start)[:10]} (UTC)."
+    if (match := _YEAR.search(text)) and 2000 <= int(match["year"]) <= now.year:
+        start = datetime(int(match["year"]), 1, 1, tzinfo=UTC)
+        return start, start.replace(year=start.year + 1), ""
+    return None, None, ""
+
+
+def _day(word: str, now: datetime) -> datetime | None:
+    today = _midnight(now)
+    word = fold(word.lower().removeprefix("last ").removeprefix("on "))
+    if word in ("today", "tonight", "this morning", "heute", "aujourd'hui", "hoy"):
+        return today
+    if word in ("yesterday", "last night", "night", "gestern", "ayer"):
+        return _back(today, _DAY)
+    if word in _WEEKDAYS:
+        return _back(today, ((today.weekday() - _WEEKDAYS.index(word) - 1) % 7 + 1) * _DAY)
+    return _iso(word, end=False)
+
+
+def _iso(text: str, *, end: bool) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
+    except ValueError:
+        return None
+    if end and len(text) == 10 and moment.year < 9999:
+        moment += timedelta(days=1)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _back(now: datetime, seconds: float) -> datetime | None:
+    try:
+        return now - timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:79].rstrip() + "…"
+
+
+def narrowed(question: Question) -> str:
+    """The filters that the asker set, in one sentence; empty if none."""
+    parts = [
+        f"{label} {', '.join(values)}"
+        for label, values in (
+            ("sources", question.sources),
+            ("kinds", question.kinds),
+            ("languages", question.langs),
+            ("authors", question.authors),
+            ("sites", question.domains),
+            ("not from", question.not_domains),
+        )
+        if values
+    ]
+    if question.since:
+        parts.append(f"since {_shown(question.since)}")
+    if question.until:
+        parts.append(f"before {_shown(question.until)}")
+    return f"Only this was searched: {'; '.join(parts)}." if parts else ""

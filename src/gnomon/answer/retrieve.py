@@ -1,0 +1,325 @@
+"""Evidence for a plan: documents found, cut into passages, near copies folded, ranked.
+
+A question as of T reads only versions observed at or before T; the index promises that, and it
+is checked here once more, because nothing else in an answer may be wrong about it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from gnomon.answer.base import Plan, Question
+from gnomon.answer.text import Span, boundary, passages
+from gnomon.answer.words import forms, share, stem, stems
+from gnomon.index.base import Hit, Index, Query
+from gnomon.record.base import Record
+from gnomon.types import Citation, Document, Passage
+
+HITS = 50
+_READ_CHARS = 60_000
+_LEXICAL_BEST = 24
+_PER_DOCUMENT = 3
+_COVERED_ENOUGH = 0.5
+_SHORT_CHARS = 3_000
+_BLOCK_CHARS = 500
+_BLOCKS = 3
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Ranked passages and what a reader must know about how they were found."""
+
+    passages: tuple[Passage, ...] = ()
+    weights: Mapping[str, float] = {}
+    """How much each of the plan's terms tells: rare ones more."""
+    notes: tuple[str, ...] = ()
+    hits: int = 0
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """A document with the hit that found it."""
+
+    document: Document
+    hit: Hit
+    copies: tuple[Document, ...]
+
+
+class _Candidate(msgspec.Struct):
+    """A passage on its way up the ranking."""
+
+    found: _Found
+    span: Span
+    score: float
+
+
+def retrieve(
+    question: Question,
+    asked: Plan,
+    *,
+    record: Record,
+    index: Index,
+    limit: int,
+) -> Evidence:
+    """The best `limit` passages for `asked`.
+
+    The sentence model is not asked here: reading whole passages with it took four times as long
+    and found no more answers than reading single sentences with it does later.
+    """
+    notes: list[str] = []
+    found = _search(question, asked, record, index, windowed=True)
+    named = asked.since is not None or asked.until is not None
+    if named and _coverage(found, asked) < _COVERED_ENOUGH:
+        wider = _search(question, asked, record, index, windowed=False)
+        if wider:
+            notes.append(_outside(found, wider, asked))
+            found = wider
+    quotable = [f for f in found if f.document.policy.snippet and f.document.policy.display]
+    if kept_back := len(found) - len(quotable):
+        notes.append(f"{kept_back} matching documents may not be quoted, by their sources' terms.")
+    weights, candidates = _lexical(quotable, asked)
+    _add_similarity(candidates, asked, index)
+    return Evidence(
+        passages=_diverse(candidates, limit), weights=weights, notes=tuple(notes), hits=len(found)
+    )
+
+
+def time_of(document: Document) -> datetime:
+    """Published, else observed."""
+    moment = document.published_at or document.observed_at
+    if moment is None:  # the record stamps every version
+        raise ValueError(f"{document.key} has no time")
+    return moment
+
+
+def citation(passage: Passage, number: int, start: int, end: int) -> Citation:
+    """A citation of `document.text[start:end]`, as the passage carries it."""
+    document = passage.document
+    return Citation(
+        number=number,
+        key=document.key,
+        version=document.version,
+        seq=document.seq,
+        start=start,
+        end=end,
+        quote=document.text[start:end],
+        title=document.title,
+        url=document.url,
+        source=document.source,
+        author=document.author,
+        kind=document.kind,
+        lang=document.lang,
+        published_at=document.published_at,
+        observed_at=document.observed_at,
+        copies=passage.copies,
+        copy_sources=passage.copy_sources,
+    )
+
+
+def _search(
+    question: Question, asked: Plan, record: Record, index: Index, *, windowed: bool
+) -> list[_Found]:
+    since, until = question.since, question.until
+    if windowed:
+        since = max((m for m in (since, asked.since) if m), default=None)
+        until = min((m for m in (until, asked.until) if m), default=None)
+    # Without a single content word ("What happened today?") the newest is what is asked for.
+    browsing = not asked.terms
+    results = index.search(
+        Query(
+            text="" if browsing else asked.search_text,
+            limit=HITS,
+            as_of=asked.as_of,
+            since=since,
+            until=until,
+            recency=asked.recency,
+            half_life_s=asked.half_life_s,
+            newest_first=browsing,
+            sources=question.sources,
+            kinds=question.kinds,
+            langs=question.langs,
+            authors=question.authors,
+            domains=question.domains,
+            not_domains=question.not_domains,
+        )
+    )
+    seqs = [seq for hit in results.hits for seq in (hit.seq, *hit.copies)]
+    by_seq = dict(zip(seqs, record.by_seq(seqs), strict=True))
+    out = []
+    for hit in results.hits:
+        document = by_seq[hit.seq]
+        if document is None or not document.text.strip() or _later(document, asked.as_of):
+            continue
+        copies = (by_seq[seq] for seq in hit.copies)
+        kept = tuple(c for c in copies if c is not None and not _later(c, asked.as_of))
+        out.append(_Found(document, hit, kept))
+    return out
+
+
+def _later(document: Document, as_of: datetime | None) -> bool:
+    return as_of is not None and (document.observed_at is None or document.observed_at > as_of)
+
+
+def _coverage(found: Sequence[_Found], asked: Plan) -> float:
+    """How much of the question the best document speaks of."""
+    if not asked.terms:
+        return 1.0 if found else 0.0
+    return max(
+        (
+            share(asked.terms, stems(f"{f.document.title}\n{f.document.text[:5_000]}"))
+            for f in found[:10]
+        ),
+        default=0.0,
+    )
+
+
+def _outside(inside: Sequence[_Found], wider: Sequence[_Found], asked: Plan) -> str:
+    newest = max(time_of(f.document) for f in wider)
+    when = f"{newest:%Y-%m-%d %H:%M} UTC"
+    asked_for = f"{asked.since:%Y-%m-%d}" if asked.since else f"before {asked.until:%Y-%m-%d}"
+    about = "Little" if inside else "Nothing"
+    return (
+        f"{about} from the time asked for (from {asked_for}) speaks of this: "
+        f"older and newer evidence was read too; the newest is from {when}."
+    )
+
+
+def _lexical(found: Sequence[_Found], asked: Plan) -> tuple[dict[str, float], list[_Candidate]]:
+    """Passages that hold the question's words, weighed by how rare each is among what was found."""
+    pattern, wanted = _pattern(asked.terms), set(asked.terms)
+    placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]
+    titled = [{t for _, t in _places(pattern, f.document.title, wanted)} for f in found]
+    held: Counter[str] = Counter()
+    for places, title in zip(placed, titled, strict=True):
+        held.update(title.union(t for _, t in places))
+    weights = {t: math.log(1.0 + (len(found) + 1) / (held[t] + 0.5)) for t in asked.terms}
+    total = sum(weights.values()) or 1.0
+    best_hit = max((f.hit.score for f in found), default=0.0) or 1.0
+    candidates: list[_Candidate] = []
+    for f, places, title in zip(found, placed, titled, strict=True):
+        rank = 0.25 * max(0.0, f.hit.score / best_hit) + 0.3 * asked.recency * f.hit.recency
+        for span in _spans(f.document.text[:_READ_CHARS], places, weights):
+            # A title speaks for the passages under it.
+            terms = title.union(t for at, t in places if span.start <= at < span.end)
+            score = sum(weights[t] for t in terms) / total + rank + 0.1 * _lead(span)
+            candidates.append(_Candidate(f, span, score))
+    candidates.sort(key=lambda c: -c.score)
+    return weights, _few_each(candidates)[:_LEXICAL_BEST]
+
+
+def _spans(
+    text: str, places: Sequence[tuple[int, str]], weights: Mapping[str, float]
+) -> Iterator[Span]:
+    """Passages of a short text; of a long one only those in the blocks that hold most."""
+    if len(text) <= _SHORT_CHARS:
+        yield from passages(text)
+        return
+    blocks: dict[int, set[str]] = {0: set()}
+    for at, term in places:
+        for block in (at // _BLOCK_CHARS, max(0, at // _BLOCK_CHARS - 1)):
+            blocks.setdefault(block, set()).add(term)
+    ranked = sorted(blocks, key=lambda b: (-sum(weights[t] for t in blocks[b]), b))
+    done = -1
+    for block in sorted({0, *ranked[:_BLOCKS]}):
+        start = max(done, boundary(text, block * _BLOCK_CHARS))
+        end = (block + 2) * _BLOCK_CHARS
+        # Read a little further, and drop the last run, which the end of the block may have cut.
+        runs = [s for s in passages(text, start, end + _BLOCK_CHARS) if s.start < end]
+        yield from runs
+        done = runs[-1].end if runs else done
+
+
+def _few_each(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    taken: Counter[int] = Counter()
+    kept = []
+    for c in candidates:
+        taken[c.found.document.seq] += 1
+        if taken[c.found.document.seq] <= _PER_DOCUMENT:
+            kept.append(c)
+    return kept
+
+
+def _lead(span: Span) -> float:
+    return 1.0 / (1.0 + span.start / 1_000)
+
+
+def _pattern(terms: Sequence[str]) -> re.Pattern[str]:
+    known = sorted({form.lower() for term in terms for form in forms(term)}, key=len, reverse=True)
+    spaced = [re.escape(f) for f in known if f.isascii() or not _WIDE.match(f)]
+    wide = [re.escape(f) for f in known if _WIDE.match(f)]
+    parts = []
+    if spaced:
+        parts.append(rf"(?<!\w)(?:{'|'.join(spaced)})[\w'’.]*")
+    parts += wide
+    return re.compile("|".join(parts) or r"(?!)")
+
+
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+
+
+def _places(pattern: re.Pattern[str], text: str, wanted: set[str]) -> list[tuple[int, str]]:
+    """Where the wanted stems stand in `text`."""
+    out = []
+    lowered = text.lower()
+    if len(lowered) != len(text):  # rare letters grow; offsets matter more than their case
+        lowered = text
+    for match in pattern.finditer(lowered):
+        said = text[match.start() : match.end()]
+        token = said if _ACRONYM.fullmatch(said) else said.rstrip(".'’")
+        for form in (token, token.partition("'")[0], token.partition("’")[0]):
+            if (s := stem(form)) in wanted:
+                out.append((match.start(), s))
+                break
+    return out
+
+
+_ACRONYM = re.compile(r"(?:\w\.){2,}")
+
+
+def _add_similarity(candidates: Sequence[_Candidate], asked: Plan, index: Index) -> None:
+    if not candidates:
+        return
+    texts = [asked.search_text, *(_text(c) for c in candidates)]
+    vectors = index.embed(texts)
+    if vectors is None:
+        return
+    for c, similarity in zip(candidates, vectors[1:] @ vectors[0], strict=True):
+        c.score += 0.5 * float(similarity)
+
+
+def _text(c: _Candidate) -> str:
+    return c.found.document.text[c.span.start : c.span.end]
+
+
+def _diverse(candidates: list[_Candidate], limit: int) -> tuple[Passage, ...]:
+    """The best, each further passage of one document or of one source at a discount."""
+    candidates.sort(key=lambda c: -c.score)
+    documents: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    ranked = []
+    for c in candidates:
+        document = c.found.document
+        c.score -= 0.06 * documents[document.key] + 0.01 * sources[document.source]
+        documents[document.key] += 1
+        sources[document.source] += 1
+        ranked.append(c)
+    ranked.sort(key=lambda c: -c.score)
+    return tuple(_passage(c) for c in ranked[:limit])
+
+
+def _passage(c: _Candidate) -> Passage:
+    document, copies = c.found.document, c.found.copies
+    return Passage(
+        document=document,
+        start=c.span.start,
+        end=c.span.end,
+        text=_text(c),
+        score=round(c.score, 4),
+        origin=document.key,
+        copies=1 + len(copies),
+        copy_sources=tuple(dict.fromkeys(c.source for c in (document, *copies))) if copies else (),
+    )

@@ -1,0 +1,240 @@
+"""Words as answers compare them: folded, light-stemmed, without those that say nothing.
+
+English is stemmed by inflection only; other languages are compared as written, lower-case and
+without accents. Chinese, Japanese and Thai, which write no spaces, are compared by pairs of
+characters.
+"""
+
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+import msgspec
+
+_TOKEN = re.compile(
+    r"(?P<wide>[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+)"
+    r"|\d+(?:[.,]\d+)+"
+    r"|(?:[^\W\d_]\.){2,}"
+    r"|[^\W_]+(?:['’][^\W_]+)*"
+)
+
+STOP_WORDS = frozenset(
+    "a an the this that these those some any each every all both either neither such own same "
+    "and or but nor so if then else than as of at by for with about against between into through "
+    "during before after above below to from up down in out on off over under again further once "
+    "here there when where why how what which who whom whose i me my we our us you your he him his "
+    "she her it its they them their himself herself itself themselves is am are was were be been "
+    "being have has had having do does did doing will would shall should can could may might must "
+    "just only also too very more most much many other no not now ever still yet even s t re ve ll "
+    "d m one ones according whether while because until upon per via get got says said say "
+    "der die das den dem des ein eine einer eines einem einen und oder aber ist sind war waren "
+    "wird werden wurde wurden hat haben hatte zu zum zur im in am auf aus bei mit nach von vor für "
+    "nicht auch als wie wer wo wann warum was welche welcher welches es er sie wir ihr sich noch "
+    "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec que "
+    "qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle ils elles "
+    "ne pas "
+    "se sa son ses "
+    "el los las una unos unas y o es son era fue ha han al del con por para que quien quién qué "
+    "cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus".split()
+)
+
+NEGATIONS = frozenset(
+    "not no never none nobody nothing neither nor without cannot denied denies deny refuses "
+    "refused hardly kein keine keinen keiner nicht nie niemand ohne pas jamais aucun aucune sans "
+    "nunca ningún ninguna nadie sin".split()
+)
+
+_IRREGULAR = {
+    irregular: base
+    for base, forms in {
+        "win": "won winner winners winning",
+        "lose": "lost loss losses losing",
+        "die": "died dying dead death deaths dies",
+        "kill": "killed killing killings",
+        "go": "went gone",
+        "make": "made",
+        "take": "took taken",
+        "give": "gave given",
+        "buy": "bought",
+        "sell": "sold",
+        "begin": "began begun",
+        "find": "found",
+        "hold": "held",
+        "leave": "left",
+        "lead": "led",
+        "meet": "met",
+        "pay": "paid",
+        "rise": "rose risen",
+        "fall": "fell fallen",
+        "run": "ran",
+        "see": "saw seen",
+        "send": "sent",
+        "speak": "spoke spoken",
+        "spend": "spent",
+        "steal": "stole stolen",
+        "strike": "struck",
+        "tell": "told",
+        "think": "thought",
+        "write": "wrote written",
+        "break": "broke broken",
+        "build": "built",
+        "bring": "brought",
+        "choose": "chose chosen",
+        "come": "came",
+        "fight": "fought",
+        "fly": "flew flown",
+        "grow": "grew grown",
+        "know": "knew known",
+        "become": "became",
+        "beat": "beaten",
+        "shoot": "shot",
+        "sing": "sang sung",
+        "stand": "stood",
+        "swim": "swam swum",
+        "throw": "threw thrown",
+        "wear": "wore worn",
+        "man": "men",
+        "woman": "women",
+        "child": "children",
+        "person": "people persons",
+        "foot": "feet",
+        "elect": "election elections elected elects",
+        "close": "closed closes closing closure",
+        "open": "opened opens opening reopened reopens reopen",
+        "arrive": "arrival arrived arrives",
+        "resign": "resignation resigned resigns",
+    }.items()
+    for irregular in forms.split()
+}
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A word where it stands, and the form in which it is compared."""
+
+    text: str
+    stem: str
+    start: int
+    end: int
+
+
+def words(text: str) -> list[Word]:
+    """All words of `text`, in order."""
+    out: list[Word] = []
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if match["wide"] is not None:
+            out.extend(_pairs(token, match.start()))
+        else:
+            out.append(Word(token, stem(token), match.start(), match.end()))
+    return out
+
+
+def stems(text: str) -> set[str]:
+    """The compared forms of the content words of `text`."""
+    return {w.stem for w in words(text) if is_content(w)}
+
+
+def content(text: str) -> list[Word]:
+    """The words of `text` that say something, in order."""
+    return [w for w in words(text) if is_content(w)]
+
+
+def is_content(word: Word) -> bool:
+    """Whether the word says something by itself."""
+    return word.stem == "usa" or (
+        word.text.lower() not in STOP_WORDS and word.stem not in STOP_WORDS
+    )
+
+
+@lru_cache(maxsize=100_000)
+def stem(token: str) -> str:
+    """The form in which two inflections of one word are equal."""
+    if token in ("US", "U.S.", "USA", "U.S.A."):
+        return "usa"
+    folded = fold(token)
+    for suffix in ("'s", "s'", "'"):
+        folded = folded.removesuffix(suffix)
+    folded = folded.replace(".", "") if not folded[:1].isdigit() else folded.replace(",", "")
+    if folded in _IRREGULAR:
+        return _IRREGULAR[folded]
+    if len(folded) <= 3 or not folded.isascii() or not folded.isalpha():
+        return folded
+    return _inflection(folded)
+
+
+@lru_cache(maxsize=100_000)
+def fold(text: str) -> str:
+    """Lower case, without accents, with plain quotation marks."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return bare.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"')
+
+
+def negated(text: str) -> bool:
+    """Whether a word of `text` denies."""
+    return any(is_negation(w.text) for w in words(text))
+
+
+def is_negation(token: str) -> bool:
+    """Whether the word denies: `not`, `never`, `isn't`, `kein`, `pas`, …"""
+    lower = token.lower().replace("’", "'")
+    return lower in NEGATIONS or lower.endswith("n't")
+
+
+def plain(text: str) -> str:
+    """`text` as compared word for word: one kind of white space, dash and quotation mark."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = re.sub("[“”„«»]", '"', text)
+    text = re.sub("[‘’‚]", "'", text)
+    return re.sub(r"\s+", " ", re.sub("[‐‑–—]", "-", text)).strip()
+
+
+def share(wanted: Iterable[str], found: set[str]) -> float:
+    """The share of `wanted` that is in `found`; 1 if nothing is wanted."""
+    listed = set(wanted)
+    return len(listed & found) / len(listed) if listed else 1.0
+
+
+def _inflection(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        word = word[:-3] + "y"
+    elif word.endswith(("sses", "shes", "ches", "xes", "zes")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            base = word[: -len(ending)]
+            if re.search("[aeiouy]", base):
+                double = base[-1] == base[-2] and base[-1] not in "lsz"
+                word = base[:-1] if double else base
+            break
+    if word.endswith("ied") and len(word) > 4:
+        word = word[:-3] + "y"
+    if word.endswith("e") and len(word) > 4:
+        word = word[:-1]
+    return word[:-1] + "y" if word.endswith("i") and len(word) > 3 else word
+
+
+def _pairs(run: str, start: int) -> list[Word]:
+    if len(run) == 1:
+        return [Word(run, run, start, start + 1)]
+    return [
+        Word(run[i : i + 2], fold(run[i : i + 2]), start + i, start + i + 2)
+        for i in range(len(run) - 1)
+    ]
+
+
+def forms(stemmed: str) -> list[str]:
+    """Beginnings of words that may have this stem: for finding them before stemming them."""
+    if stemmed == "usa":
+        return ["US", "U.S"]
+    found = [stemmed] + [w for w, base in _IRREGULAR.items() if base == stemmed]
+    if stemmed.endswith("y"):
+        found.append(stemmed[:-1] + "ies")
+    return found
