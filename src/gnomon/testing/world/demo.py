@@ -76,7 +76,7 @@ class DemoTown:
         yield from feeds.history(self.world, self._configs(), since or begin, until)
 
     @property
-    def examples(self) -> tuple[str, str, str]:
+    def questions(self) -> tuple[str, str, str]:
         """Three questions worth asking now; the first one's answer changed lately."""
         now = self._clock.now()
         changed: dict[str, tuple[datetime, str]] = {}

@@ -34,6 +34,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     question: TruthQuestion
     answer: Answer
     outcome: Outcome
+    leads: bool = False
+    """Whether the first sentence alone states the right value."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     right: float
     """Of the answerable questions, those answered rightly."""
+    leading: float
+    """Of the answerable questions, those answered rightly by the first sentence alone."""
     outdated: float
     """Of the answerable questions, those answered with an earlier value."""
     missed: float
@@ -61,18 +65,21 @@ def judge(question: TruthQuestion, answer: Answer) -> Judged:
         outcome = Outcome.RIGHT
     else:
         outcome = Outcome.OUTDATED if question.outdated(answer.text) else Outcome.WRONG
-    return Judged(question=question, answer=answer, outcome=outcome)
+    first = answer.sentences[0].text if answer.sentences else ""
+    return Judged(question=question, answer=answer, outcome=outcome, leads=question.right(first))
 
 
 def score(judged: Iterable[Judged]) -> Score:
     """The shares."""
-    counts = Counter(each.outcome for each in judged)
+    all_judged = list(judged)
+    counts = Counter(each.outcome for each in all_judged)
     answerable = sum(
         counts[o] for o in (Outcome.RIGHT, Outcome.OUTDATED, Outcome.WRONG, Outcome.MISSED)
     )
     unanswerable = counts[Outcome.ABSTAINED] + counts[Outcome.INVENTED]
     return Score(
         right=counts[Outcome.RIGHT] / max(answerable, 1),
+        leading=sum(each.leads for each in all_judged) / max(answerable, 1),
         outdated=counts[Outcome.OUTDATED] / max(answerable, 1),
         missed=counts[Outcome.MISSED] / max(answerable, 1),
         abstained=counts[Outcome.ABSTAINED] / max(unanswerable, 1),
