@@ -210,9 +210,8 @@ def search(
         return
     for hit in found["hits"]:
         when = hit.get("published_at") or hit.get("observed_at")
-        print(
-            f"{hit['title'] or hit['key']}\n    {hit['source']}, {_local(when)}\n    {hit['snippet']}"
-        )
+        print(hit["title"] or hit["key"])
+        print(f"    {hit['source']}, {_local(when)}\n    {hit['snippet']}")
     if not found["hits"]:
         print("Nothing found.")
 
@@ -226,9 +225,8 @@ def sources_list(as_json: Json = False) -> None:
         print(json.dumps(states, ensure_ascii=False, indent=2))
         return
     for state in states:
-        print(
-            f"{state['name']}\n    {state['text'] or state['state']}; {state['documents']} documents"
-        )
+        print(state["name"])
+        print(f"    {state['text'] or state['state']}; {state['documents']} documents")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
 

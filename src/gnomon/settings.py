@@ -62,9 +62,6 @@ class IndexSettings(_Section):
         0.25, gt=0, le=10, description="Seconds between making new documents searchable."
     )
     vectors: bool = Field(True, description="Keep word vectors for semantic search.")
-    slice_documents: int = Field(
-        2_000_000, ge=1_000, description="Documents in one time slice before the next begins."
-    )
 
 
 class Ingest(_Section):

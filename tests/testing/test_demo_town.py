@@ -196,9 +196,9 @@ async def test_the_hostile_post_arrives_as_plain_text(town: DemoTown) -> None:
 async def test_examples_are_three_answerable_questions(town: DemoTown, clock: ManualClock) -> None:
     assert town.banner == BANNER
     assert "nothing here is news" in town.banner
-    assert town.examples[0] == "Is the Mill Bridge open?"
+    assert town.questions[0] == "Is the Mill Bridge open?"
     for days in (0, 1, 9, 40):
         clock.set(START + timedelta(days=days))
         known = {q.text for q in town.truth.questions(clock.now()) if q.answerable}
-        assert len(set(town.examples)) == 3
-        assert set(town.examples) <= known
+        assert len(set(town.questions)) == 3
+        assert set(town.questions) <= known

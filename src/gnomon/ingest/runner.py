@@ -76,6 +76,7 @@ class Runner:
         self._changing = asyncio.Lock()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
+        self._resting = False
 
     # -- the core -------------------------------------------------------------
     async def _follow(self, source: _Followed, spec: SourceSpec, ctx: SourceContext) -> None:
@@ -86,7 +87,7 @@ class Runner:
             source.health.began()
             try:
                 await self._flow.settled(name)
-                cursor = await asyncio.to_thread(self._record.cursor, name)
+                cursor = await self._flow.read(partial(self._record.cursor, name))
                 stream = cast(AsyncGenerator[Batch, None], spec.follow(ctx, cursor))
                 async with aclosing(stream) as batches:
                     async for batch in batches:
@@ -106,10 +107,14 @@ class Runner:
             await source.clock.wait(wait_s)
 
     # -- life -----------------------------------------------------------------
-    async def start(self) -> None:
-        """Follow what is configured, and index what an earlier run left behind."""
+    async def start(self, *, follow: bool = True) -> None:
+        """Follow what is configured, and index what an earlier run left behind.
+
+        Without `follow` sources rest: they can be listed and changed, and nothing goes out.
+        """
+        self._resting = not follow
         self._flow.start()
-        for config in await asyncio.to_thread(self._record.sources):
+        for config in await self._flow.read(self._record.sources):
             await self._begin(config)
         for work in (self._sweep(), self._note_states(), self._watch_flow()):
             self._upkeep.append(asyncio.create_task(work))
@@ -192,9 +197,9 @@ class Runner:
         well = spec.state if spec is not None else "polling"
         health = Health(well, clock=clock, limits=limits, rng=self._rng)
         source = self._followed[config.name] = _Followed(config, clock, health)
-        notices = await asyncio.to_thread(self._record.notices, config.name)
+        notices = await self._flow.read(partial(self._record.notices, config.name))
         source.noted = last_noted(notices)
-        if config.paused:
+        if config.paused or self._resting:
             health.paused()
             return
         try:
@@ -223,6 +228,8 @@ class Runner:
     # -- looking on -----------------------------------------------------------
     def states(self, as_of: datetime | None = None) -> list[SourceState]:
         """How every configured source stands, or stood at `as_of`, by name."""
+        if as_of is None and self._resting:
+            as_of = self._clock.now()  # what the last run noted is what is known
         stats = self._record.source_stats(as_of)
         sources = [self._followed[name] for name in sorted(self._followed)]
         if as_of is None:

@@ -1,0 +1,358 @@
+"""The only place that wires: from settings to a running house.
+
+`opened` opens what the settings name, in order, and closes it in reverse, whatever happens.
+One home serves one process at a time: a second one is refused while the first holds the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import random
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+
+from gnomon import __version__, log, tracing
+from gnomon.answer.pipeline import Answerer
+from gnomon.answer.threads import Threads
+from gnomon.client import Running, run_file
+from gnomon.clock import Clock, RandomIds, SystemClock
+from gnomon.errors import ConfigError, ModelError, StoreError
+from gnomon.index.live import LiveIndex
+from gnomon.ingest.runner import Runner
+from gnomon.models.hub import Hub
+from gnomon.models.remote import endpoint
+from gnomon.models.static import StaticVectors
+from gnomon.net.door import Door
+from gnomon.record.store import SqliteRecord
+from gnomon.serve.app import create_app
+from gnomon.serve.guard import check_bind
+from gnomon.serve.services import Services
+from gnomon.settings import Settings
+from gnomon.sources.registry import Registry
+from gnomon.testing.world import DemoTown
+from gnomon.types import SourceConfig
+
+DEMO_PREFIX = "demo:"
+_STOP_GRACE_S = 5
+_CATCH_UP_S = 0.5
+_ALL_INDEXED_S = 600.0
+
+
+# -- serving -----------------------------------------------------------------
+def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    """Follow the sources and serve until interrupted; `announce` gets the address once it answers.
+
+    Raises ConfigError for a port in use or an open address without a key, and StoreError at once
+    when our own store turns out to be damaged.
+    """
+    check_bind(settings)
+    asyncio.run(_serve(settings, announce, follow=True))
+
+
+@contextmanager
+def private_server(settings: Settings) -> Iterator[str]:
+    """A server of our own on a free loopback port, following no source; yields its address."""
+    server = settings.server.model_copy(update={"host": "127.0.0.1", "port": 0})
+    settings = settings.model_copy(update={"server": server})
+    outcome: list[BaseException] = []
+    address: list[str] = []
+    up, down = threading.Event(), threading.Event()
+
+    def announce(url: str) -> None:
+        address.append(url)
+        up.set()
+
+    def run() -> None:
+        try:
+            asyncio.run(_serve(settings, announce, follow=False, until=down))
+        except BaseException as error:
+            outcome.append(error)
+        finally:
+            up.set()
+
+    thread = threading.Thread(target=run, name="gnomon-private")
+    thread.start()
+    up.wait()
+    try:
+        if address:
+            yield address[0]
+    finally:
+        down.set()
+        thread.join()
+    if outcome:
+        raise outcome[0]
+
+
+async def _serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    *,
+    follow: bool,
+    until: threading.Event | None = None,
+) -> None:
+    listener = _listen(settings.server.host, settings.server.port)
+    url = _url(listener)
+    failures: list[StoreError] = []
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        house = await stack.enter_async_context(opened(settings, follow=follow))
+        web = uvicorn.Server(
+            uvicorn.Config(
+                create_app(house.services(on_damage=failures.append)),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=_STOP_GRACE_S,
+            )
+        )
+        if until is not None:
+            # Signals belong to the main thread; a private server is stopped by its command.
+            web.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        failing = asyncio.create_task(house.runner.wait())
+        try:
+            while not (web.started or serving.done()):  # noqa: ASYNC110  (there is no event)
+                await asyncio.sleep(0.005)
+            if web.started:
+                if follow:
+                    stack.enter_context(_announced(settings.home, url))
+                announce(url)
+            while not serving.done():
+                if failing.done() or failures or (until is not None and until.is_set()):
+                    web.should_exit = True
+                await asyncio.wait([serving], timeout=0.05 if until is not None else 0.25)
+            await serving
+        finally:
+            failing.cancel()
+        if failures:
+            raise failures[0]
+        if failing.done() and not failing.cancelled():
+            failing.result()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            code="config.port",
+            hint="Stop what listens there, or choose another port with --port.",
+            host=host,
+            port=port,
+        ) from None
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _announced(home: Path, url: str) -> Iterator[None]:
+    path = run_file(home)
+    running = Running(pid=os.getpid(), url=url, version=__version__)
+    path.write_text(json.dumps({n: getattr(running, n) for n in running.__struct_fields__}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# -- the house ---------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """Everything that is open."""
+
+    settings: Settings
+    clock: Clock
+    record: SqliteRecord
+    index: LiveIndex
+    models: Hub
+    door: Door
+    registry: Registry
+    runner: Runner
+    answerer: Answerer
+    threads: Threads
+    demo: DemoTown | None
+
+    def services(self, on_damage: Callable[[StoreError], None]) -> Services:
+        """What the doors need."""
+        return Services(
+            record=self.record,
+            index=self.index,
+            runner=self.runner,
+            answerer=self.answerer,
+            threads=self.threads,
+            models=self.models,
+            clock=self.clock,
+            ids=RandomIds(),
+            settings=self.settings,
+            identify=self.identify,
+            version=__version__,
+            demo=self.demo,
+            fatal=on_damage,
+        )
+
+    async def identify(self, text: str) -> SourceConfig:
+        """The source that a pasted address means."""
+        return await self.registry.probe(text, fetcher=self.door, now=self.clock.now())
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
+    """Open the house of `settings`; without `follow`, no source runs and nothing goes out."""
+    log.configure(settings.log)
+    tracing.configure(settings.log.otlp_endpoint)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(settings.home))
+        record = stack.enter_context(opened_record(settings))
+        index = LiveIndex(settings.home / "index")
+        stack.callback(index.close)
+        index.set_vectors(_word_vectors(settings))
+        demo = _demo(settings, record, clock)
+        net = settings.net
+        if demo is not None:
+            await demo.start()
+            stack.push_async_callback(demo.stop)
+            net = net.model_copy(update={"allow": (*net.allow, *demo.allow)})
+        endpoints = (endpoint(settings.models.url),) if settings.models.url else ()
+        door = Door(net, clock, endpoints=endpoints)
+        stack.push_async_callback(door.aclose)
+        models = Hub(settings, clock=clock, fetcher=door)
+        models.start()
+        stack.push_async_callback(models.aclose)
+        registry = Registry.installed()
+        if demo is not None:
+            await asyncio.to_thread(_remember, record, demo, clock.now())
+        else:
+            await asyncio.to_thread(_forget_demo, record, clock.now())
+        runner = Runner(record, index, door, clock, random.Random(), settings, registry)  # noqa: S311
+        stack.push_async_callback(runner.stop)
+        await runner.start(follow=follow)
+        # A command has one chance to find what is there; a server says how far it has come.
+        await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
+        threads = Threads(settings.home / "answers.db", record)
+        stack.callback(threads.close)
+        yield House(
+            settings=settings,
+            clock=clock,
+            record=record,
+            index=index,
+            models=models,
+            door=door,
+            registry=registry,
+            runner=runner,
+            answerer=Answerer(record, index, models, clock, RandomIds(), settings, runner.states),
+            threads=threads,
+            demo=demo,
+        )
+
+
+def _word_vectors(settings: Settings) -> StaticVectors | None:
+    """The table, read before the first document is indexed, so that none lacks its vector."""
+    if not settings.index.vectors:
+        return None
+    try:
+        return StaticVectors(settings.models_dir / "static")
+    except ModelError as error:
+        log.get_logger().info("vectors.missing", reason=str(error))
+        return None
+
+
+@contextmanager
+def opened_record(settings: Settings) -> Iterator[SqliteRecord]:
+    """The record alone, also while a server of the same home runs."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    record = SqliteRecord(settings.home / "record.db", check=settings.record.check_on_start)
+    try:
+        yield record
+    finally:
+        record.close()
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Hold the home for this process; the lock falls with the process, however it ends.
+
+    Raises ConfigError if another process holds it or the folder cannot be written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"The home {home} cannot be used: {error.strerror or error}.",
+            code="config.home",
+            hint="Choose another folder with --home, or mend its permissions.",
+            home=str(home),
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"Another Gnomon uses the home {home}.",
+                code="config.home_in_use",
+                hint="Stop it, or choose another folder with --home.",
+                home=str(home),
+            ) from None
+        yield
+
+
+# -- the demo world ----------------------------------------------------------
+def demo_town(settings: Settings, clock: Clock) -> DemoTown:
+    """The demo world of this home; it begins when it is first asked for and goes on from there."""
+    path = settings.home / "demo.json"
+    seed = settings.demo.seed
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        start = datetime.fromisoformat(kept["start"]) if kept["seed"] == seed else clock.now()
+    except (OSError, ValueError, KeyError, TypeError):
+        start = clock.now()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seed": seed, "start": start.isoformat()}), "utf-8")
+    return DemoTown(seed=seed, start=start, clock=clock)
+
+
+def _remember(record: SqliteRecord, demo: DemoTown, now: datetime) -> None:
+    """Configure the demo's sources, and load the past that they would have brought by now."""
+    first = not any(s.name.startswith(DEMO_PREFIX) for s in record.sources())
+    for config in demo.sources():
+        record.put_source(config)
+    if first:
+        record.load(demo.history(now), now=now)
+
+
+def _forget_demo(record: SqliteRecord, now: datetime) -> None:
+    """Remove the demo world, sources and documents: nobody may take it for news."""
+    for config in record.sources():
+        if config.name.startswith(DEMO_PREFIX):
+            while record.retain(config.name, timedelta(0), now=now).entries:
+                pass
+            record.drop_source(config.name)
+
+
+def _demo(settings: Settings, record: SqliteRecord, clock: Clock) -> DemoTown | None:
+    """The demo world, if it is to be shown: on request, or while nothing real is followed."""
+    mode = settings.demo.mode
+    real = any(not s.name.startswith(DEMO_PREFIX) for s in record.sources())
+    if mode == "off" or (mode == "auto" and real):
+        return None
+    return demo_town(settings, clock)
