@@ -19,7 +19,7 @@ from gnomon.extract.base import FUTURE_TOLERANCE, Page
 from gnomon.extract.dates import Dates
 from gnomon.extract.encoding import decode
 from gnomon.extract.metadata import Claims, alternate_feeds, base_url, read_claims
-from gnomon.extract.text import cap_marks, clean_text, detect_lang, parse_html, visible
+from gnomon.extract.text import clean_text, detect_lang, overmarked, parse_html, visible
 from gnomon.extract.urls import absolute, canonical_url
 
 MAX_PAGE_BYTES = 10_000_000
@@ -84,11 +84,10 @@ def extract_page(
             lang=detect_lang(text),
             notes=dict(notes),
         )
-    tree, elements = _tree(html, url)
+    tree, large = _tree(html, url)
     if tree is None:
         return Page(url=url, canonical_url=canonical_url(url), notes=dict(notes))
     dates = Dates(now, future_tolerance)
-    large = elements > ARTICLE_ELEMENTS
     claims = read_claims(tree, url=url, now=now, dates=dates, thorough=not large)
     base = base_url(tree, url)
     links, feeds = _links(tree, base), alternate_feeds(tree, base)
@@ -131,17 +130,17 @@ def _refused(url: str, code: str, reason: str) -> ContentError:
     )
 
 
-def _tree(html: str, url: str) -> tuple[etree._Element | None, int]:
-    """The tree, made harmless, and its number of elements."""
+def _tree(html: str, url: str) -> tuple[etree._Element | None, bool]:
+    """The tree, made harmless, and whether it is too large to look for an article in it."""
     # Counted first: a tree of millions of elements would take seconds and gigabytes to build.
     if html.count("<") > 4 * MAX_ELEMENTS:
         raise _refused(url, "page.hostile", f"it has more than {MAX_ELEMENTS} elements")
     tree, whole = parse_html(html)
     if not whole:
-        raise _refused(url, "page.hostile", "its elements are nested too deep, or too large")
+        raise _refused(url, "page.hostile", "its elements are nested too deep or are too large")
     if tree is None:
-        return None, 0
-    elements = 0
+        return None, False
+    elements = class_chars = 0
     for element in tree.iter():
         elements += 1
         if elements > MAX_ELEMENTS:
@@ -149,17 +148,16 @@ def _tree(html: str, url: str) -> tuple[etree._Element | None, int]:
         for name, value in element.attrib.items():
             if len(value) > _ATTRIBUTE_CHARS:
                 del element.attrib[name]  # images inside addresses, scripts inside handlers
-        if element.text and not element.text.isascii():
-            element.text = cap_marks(element.text)
-        if element.tail and not element.tail.isascii():
-            element.tail = cap_marks(element.tail)
-    return tree, elements
+            elif name in ("class", "id"):
+                class_chars += len(value)
+    return tree, elements > ARTICLE_ELEMENTS or class_chars > ARTICLE_CHARS
 
 
 def _links(tree: etree._Element, base: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for element in tree.iter("a"):
-        link = absolute(base, element.get("href", "")).partition("#")[0]
+    hrefs = dict.fromkeys(element.get("href", "").partition("#")[0] for element in tree.iter("a"))
+    for href in hrefs:
+        link = absolute(base, href) if href else ""
         if link and link != base:
             found[link] = None
             if len(found) >= _MAX_LINKS:
@@ -168,19 +166,35 @@ def _links(tree: etree._Element, base: str) -> tuple[str, ...]:
 
 
 def _text(tree: etree._Element, notes: Counter[str], *, large: bool) -> str:
-    whole = clean_text("".join(visible(tree)))
-    if large or len(whole) > ARTICLE_CHARS:
+    """The article; the whole visible text where there is none, or looking would take too long."""
+    _drop_code(tree)
+    raw = "".join(tree.itertext())
+    if large or len(raw) > ARTICLE_CHARS or overmarked(raw):
         notes["page.taken_whole"] += 1
-        return whole
+        return clean_text("".join(visible(tree)))
     document = bare_extraction(tree, fast=True, include_comments=False)
-    found = getattr(document, "body", None)
-    article = ""
-    if found is not None:
-        for element in found.iter():
-            element.tag = _AS_HTML.get(element.tag, element.tag)
-        found.tag = "div"
-        article = clean_text("".join(visible(found)))
-    if len(article) < _LEAST_CHARS and len(article) < _LEAST_SHARE * len(whole):
-        notes["page.no_article"] += 1
-        return whole
-    return article or whole
+    article = _article(getattr(document, "body", None))
+    if len(article) >= _LEAST_CHARS:
+        return article
+    whole = clean_text("".join(visible(tree)))
+    if len(article) >= _LEAST_SHARE * len(whole):
+        return article or whole
+    notes["page.no_article"] += 1
+    return whole
+
+
+def _article(body: etree._Element | None) -> str:
+    if body is None:
+        return ""
+    for element in body.iter():
+        element.tag = _AS_HTML.get(element.tag, element.tag)
+    body.tag = "div"
+    return clean_text("".join(visible(body)))
+
+
+def _drop_code(tree: etree._Element) -> None:
+    """Scripts and styles go; what describes the page (JSON-LD) stays."""
+    etree.strip_elements(tree, "style", "svg", "template", with_tail=False)
+    for script in list(tree.iter("script")):
+        if "ld+json" not in script.get("type", "").lower():
+            script.drop_tree()

@@ -17,7 +17,7 @@ from lxml.html import HTMLParser
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 _LETTERS_FOR_LANG = 20
-_LANG_CHARS = 2_000
+_LANG_CHARS = 800
 _SURE = 0.8
 """Below this probability a publisher's own tag is believed instead."""
 _MAX_MARKS = 64
@@ -36,7 +36,10 @@ def _marks() -> str:
     return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in spans)
 
 
-_MARK_RUN = re.compile(f"([{_marks()}]{{{_MAX_MARKS}}})[{_marks()}]+")
+_MARK = f"[{_marks()}]"
+# A class at the very start lets the engine skip to the first mark.
+_LONG_RUN = re.compile(f"{_MARK}{_MARK}{{{_MAX_MARKS}}}")
+_RUN_TAIL = re.compile(f"({_MARK}{{{_MAX_MARKS}}}){_MARK}+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x85\u2028]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -45,9 +48,14 @@ _AROUND_BREAK = re.compile(r" ?\n ?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
+def overmarked(text: str) -> bool:
+    """Whether `text` has runs of combining marks that no writing system needs."""
+    return not text.isascii() and _LONG_RUN.search(text) is not None
+
+
 def cap_marks(text: str) -> str:
     """`text` with runs of combining marks cut to what normalising can bear."""
-    return text if text.isascii() else _MARK_RUN.sub(r"\1", text)
+    return _RUN_TAIL.sub(r"\1", text) if overmarked(text) else text
 
 
 def clean_text(text: str) -> str:
@@ -105,8 +113,11 @@ def html_to_text(html: str) -> str:
 def parse_html(html: str) -> tuple[etree._Element | None, bool]:
     """A tree of any HTML, and whether all of it is in there.
 
-    Elements nested more than 256 deep, and attributes beyond 10 MB, end the reading.
+    Elements nested more than 256 deep, and attributes beyond 10 MB, end the reading. A tag of
+    more than 1,000 attributes prevents it: the parser takes the square of their number.
     """
+    if _overloaded(html):
+        return None, False
     html = _SURROGATE.sub("\ufffd", html).replace("\x00", "")
     parser = HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, collect_ids=False
@@ -117,6 +128,32 @@ def parse_html(html: str) -> tuple[etree._Element | None, bool]:
         return None, True  # nothing in it
     whole = not any(error.type == _RESOURCE_LIMIT for error in parser.error_log)
     return (root if isinstance(root, etree._Element) else None), whole
+
+
+_LONG_TAG_CHARS = 3_000
+_MAX_ATTRIBUTES = 1_000
+# A quote opens a value only after an equals sign. Possessive, so that nothing is read twice.
+_TAG = re.compile(r"""<([a-zA-Z][^\s/>]*+)(?:[^"'>=]++|=\s*+"[^"]*+"|=\s*+'[^']*+'|=|["'])*+""")
+_VALUE = re.compile(r"""=\s*+(?:"[^"]*+"|'[^']*+')""")
+_RAW = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style", "textarea")}
+
+
+def _overloaded(html: str) -> bool:
+    """Whether some tag has more attributes than the parser can bear."""
+    at = 0
+    while (tag := _TAG.search(html, at)) is not None:
+        at = tag.end()
+        if at - tag.start() > _LONG_TAG_CHARS:
+            names = _VALUE.sub(" ", tag[0]).replace("/", " ").split(None, _MAX_ATTRIBUTES + 1)
+            if len(names) > _MAX_ATTRIBUTES:
+                return True
+        raw = _RAW.get(tag[1].lower())
+        if raw is not None:
+            end = raw.search(html, at)
+            if end is None:
+                return False
+            at = end.start()
+    return False
 
 
 def visible(tree: etree._Element) -> Iterator[str]:

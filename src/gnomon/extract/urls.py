@@ -37,6 +37,8 @@ _TRACKERS = frozenset(
         *("wt_mc", "wt_zmc", "xtor", "yclid", "ysclid", "zanpid"),
     )
 )
+_COMPLETE = re.compile(r"https?://", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TRACKER_FAMILIES = re.compile(r"^(utm|pk|piwik|mtm|matomo|hsa|oft|stm|itm)_")
 
 
@@ -60,8 +62,9 @@ def canonical_url(url: str) -> str:
 
 def absolute(base: str, link: str) -> str:
     """`link` as an absolute http(s) address, seen from `base`; empty if it is none."""
+    link = link.strip()
     try:
-        parts = _split(urljoin(base, link.strip()))
+        parts = _split(link if _COMPLETE.match(link) else urljoin(base, link))
     except ValueError:
         return ""
     return parts.geturl() if parts is not None else ""
@@ -94,7 +97,7 @@ def _split(url: str) -> SplitResult | None:
     """An http(s) address taken apart; None for anything else."""
     if len(url) > _MAX_CHARS:
         return None
-    url = "".join(c for c in url.strip() if c >= " " and c != "\x7f")
+    url = _CONTROL.sub("", url.strip())
     try:
         parts = urlsplit(url)
         if parts.scheme.lower() not in _PORTS or not parts.hostname:
