@@ -84,38 +84,23 @@ class State(msgspec.Struct):
         return cls(seq, key, stamp_us, versions, purged, gaps)
 
 
-class Head:
+class Head(msgspec.Struct, gc=False):
     """The end of a key's timeline, as this transaction sees it."""
 
-    __slots__ = (
-        "alive",
-        "content",
-        "fresh",
-        "id",
-        "key",
-        "purged_us",
-        "seq",
-        "source",
-        "start_us",
-        "touched_seq",
-        "versions",
-    )
-
-    def __init__(self, key: str, id: int) -> None:
-        self.key = key
-        self.id = id
-        self.versions = 0
-        self.purged_us: int | None = None
-        self.seq = 0
-        """The last entry of the timeline; 0 if it is empty."""
-        self.start_us = 0
-        self.alive = False
-        self.source = 0
-        self.content = b""
-        self.fresh = True
-        """The key is not in the database yet."""
-        self.touched_seq = 0
-        """The newest entry that this transaction gave the key."""
+    key: str
+    id: int
+    versions: int = 0
+    purged_us: int | None = None
+    seq: int = 0
+    """The last entry of the timeline; 0 if it is empty."""
+    start_us: int = 0
+    alive: bool = False
+    source: int = 0
+    content: bytes = b""
+    fresh: bool = True
+    """The key is not in the database yet."""
+    touched_seq: int = 0
+    """The newest entry that this transaction gave the key."""
 
 
 class _Place(NamedTuple):
@@ -138,6 +123,8 @@ class Transaction:
         """Content was erased, so its remnants must go as well."""
         self._db = db
         self._stamp_us = max(to_us(now), state.stamp_us)
+        self._moment_us = self._stamp_us
+        self._moment = from_us(self._stamp_us)
         self._heads: dict[str, Head] = {}
         self._entries: list[Entry] = []
         self._unchanged = 0
@@ -152,11 +139,11 @@ class Transaction:
     def look_up(self, changes: Iterable[Change]) -> list[Change]:
         """Find the keys of `changes`, in one query; returns the changes with storable keys."""
         changes = list(changes)
-        keys = [key for change in changes if (key := _key_of(change)) is not None]
+        keys = _keys_of(changes)
         try:
             if not codec.is_clean_name("".join(keys)):
                 changes = [_with_clean_key(change) for change in changes]
-                keys = [key for change in changes if (key := _key_of(change)) is not None]
+                keys = _keys_of(changes)
         except TypeError:
             raise ContentError("A key is no text.", code="document.invalid") from None
         wanted = set(keys)
@@ -169,13 +156,11 @@ class Transaction:
         if not wanted:
             return changes
         for row in self._db.execute(_HEADS, (apsw.carray(tuple(wanted)),)):
-            head = Head(row[0], row[1])
-            head.versions, head.purged_us = row[2], row[3]
+            head = Head(key=row[0], id=row[1], versions=row[2], purged_us=row[3], fresh=False)
+            self._heads[head.key] = head
             if row[4] is not None:
                 head.seq, head.start_us, head.source = row[4], row[5], row[7]
                 head.alive, head.content = bool(row[6]), row[8] or b""
-            head.fresh = False
-            self._heads[head.key] = head
         # In the order of their names, so that the index of names is filled page by page.
         for key in sorted(wanted - self._heads.keys()):
             self.state.last_key += 1
@@ -323,7 +308,7 @@ class Transaction:
             self._count(prev_source, start_us, until_us, -1)
         self._advance(head, seq, start_us, source_id, content, alive=True)
         stored = msgspec.structs.replace(
-            document, source=source, observed_at=from_us(start_us), version=version, seq=seq
+            document, source=source, observed_at=self._at_moment(start_us), version=version, seq=seq
         )
         self._entries.append(
             Entry(
@@ -373,6 +358,9 @@ class Transaction:
 
     def _place_live(self, head: Head) -> _Place:
         """A place at the live stamp, which moves on so that no two entries of a key share it."""
+        if not head.seq and head.purged_us is None:
+            self.state.stamp_us = self._stamp_us
+            return _Place(self._stamp_us)
         taken_us = max(
             head.start_us if head.seq and head.start_us == self._stamp_us else self._stamp_us - 1,
             -1 if head.purged_us is None else head.purged_us,
@@ -420,6 +408,11 @@ class Transaction:
         """Before the database is asked about a key, it must know what this transaction did."""
         if head.touched_seq > self._flushed_seq:
             self.flush()
+
+    def _at_moment(self, at_us: int) -> datetime:
+        if at_us != self._moment_us:
+            self._moment_us, self._moment = at_us, from_us(at_us)
+        return self._moment
 
     def _count(self, source_id: int, start_us: int, until_us: int | None, sign: int) -> None:
         self._tally[source_id, start_us] += sign
@@ -542,12 +535,14 @@ class Transaction:
         self._entries.append(Entry(seq=seq, op=op, source=source, **fields))
 
 
-def _key_of(change: Change) -> str | None:
-    if isinstance(change, Upsert):
-        return change.document.key
-    if isinstance(change, Delete) or (isinstance(change, Purge) and not change.author):
-        return change.key
-    return None
+def _keys_of(changes: Sequence[Change]) -> list[str]:
+    keys = []
+    for change in changes:
+        if isinstance(change, Upsert):
+            keys.append(change.document.key)
+        elif isinstance(change, Delete) or (isinstance(change, Purge) and not change.author):
+            keys.append(change.key)
+    return keys
 
 
 def _with_clean_key(change: Change) -> Change:
