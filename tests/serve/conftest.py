@@ -323,7 +323,7 @@ async def identify(text: str) -> SourceConfig:
     return SourceConfig(name=name, type="feed", settings={"url": text}, title="News")
 
 
-@dataclass
+@dataclass(repr=False)
 class House:
     """The fakes, and the application over them."""
 

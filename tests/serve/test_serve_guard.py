@@ -4,11 +4,15 @@ import asyncio
 import base64
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gnomon.clock import ManualClock
@@ -417,3 +421,97 @@ async def test_a_quiet_stream_carries_heartbeats(house: Any, served: Any) -> Non
         house.answerer.hold.set()
         rest = [line async for line in lines]
     assert "event: finished" in rest
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(
+    house: Any, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gnomon.serve import sse
+
+    monkeypatch.setattr(sse, "SEND_DEADLINE_S", 0.05)
+    written, citations = house.answerer.sentences[0]
+    long = msgspec.structs.replace(written, text="x" * 500_000)
+    house.answerer.sentences = [(long, citations)] * 200
+    async with served(house) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        body = b'{"question": "x?"}'
+        writer.write(
+            b"POST /v1/ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        async with asyncio.timeout(10):
+            await house.answerer.cancelled.wait()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant", "system", "tool", "", "x"]) | json_values,
+        "type": st.sampled_from(["message", "reasoning", "function_call_output"]) | json_values,
+        "content": st.text(max_size=5)
+        | st.lists(
+            st.fixed_dictionaries(
+                {}, optional={"type": st.sampled_from(["input_text", "text"]), "text": json_values}
+            ),
+            max_size=2,
+        )
+        | json_values,
+    },
+)
+tools = st.fixed_dictionaries(
+    {"type": st.sampled_from(["web_search", "x_search", "live_search", "function"]) | json_values},
+    optional={
+        name: json_values | st.lists(st.text(max_size=4), max_size=2)
+        for name in ("filters", "allowed_domains", "allowed_x_handles", "from_date", "sources")
+    },
+)
+bodies = st.fixed_dictionaries(
+    {"input": st.text(max_size=5) | st.lists(messages, max_size=3)},
+    optional={
+        "stream": st.booleans(),
+        "tools": st.lists(tools, max_size=2),
+        "include": json_values,
+        "text": json_values,
+        "metadata": json_values,
+        "search_parameters": json_values,
+        "max_output_tokens": json_values,
+        "as_of": json_values,
+        "tool_choice": json_values,
+    },
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=bodies)
+def test_any_request_is_answered_or_refused_with_a_reason(house: Any, body: Any) -> None:
+    async def check() -> None:
+        async with house.client() as http:
+            r = await http.post("/v1/responses", json=body)
+            assert r.status_code in (200, 400)
+            if r.status_code == 200:
+                assert "response.failed" not in r.text
+                item = r.text if body.get("stream") else r.json()["id"]
+                assert item
+            else:
+                assert r.json()["error"]["message"]
+            chat = {k: v for k, v in body.items() if k not in ("input", "text", "include")}
+            chat["messages"] = body["input"] if isinstance(body["input"], list) else []
+            assert (await http.post("/v1/chat/completions", json=chat)).status_code in (200, 400)
+
+    asyncio.run(check())

@@ -19,17 +19,16 @@ MAX_TURNS = 50
 """Earlier turns beyond this many, counted from the newest, are not read."""
 
 _LINK = re.compile(r"\[\[\d+\]\]\([^)\s]*\)")
-_OUTPUT_ITEMS = frozenset(
-    {
-        "reasoning",
-        "web_search_call",
-        "x_search_call",
-        "custom_tool_call",
-        "file_search_call",
-        "mcp_call",
-    }
+# Tuples: what clients send may be unhashable.
+_OUTPUT_ITEMS = (
+    "reasoning",
+    "web_search_call",
+    "x_search_call",
+    "custom_tool_call",
+    "file_search_call",
+    "mcp_call",
 )
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_TEXT_PARTS = ("text", "input_text", "output_text")
 IGNORED = (
     "temperature",
     "top_p",
