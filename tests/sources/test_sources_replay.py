@@ -113,3 +113,35 @@ async def test_what_cannot_be_read_is_a_config_error(tmp_path: Path, name: str) 
     (tmp_path / "unnamed.dat").write_text("{}")
     with pytest.raises(ConfigError):
         await run(context(tmp_path / name))
+
+
+def archive(path: Path, pages: int) -> Path:
+    warc = pytest.importorskip("fastwarc.warc")
+    text = "The council met in the evening and decided to keep the ferry to the island, {0}. " * 3
+    with path.open("wb") as file:
+        for n in range(pages):
+            html = (
+                f"<html lang=en><title>Page {n}</title><article><p>{text.format(n)}</p></article>"
+            )
+            kind = "image/png" if n == 1 else "text/html"
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
+            record = warc.WarcRecord()
+            record.init_headers(record_type=warc.WarcRecordType.response)
+            record.headers["WARC-Target-URI"] = f"http://x.test/{n}"
+            record.headers["WARC-Date"] = "2026-01-01T00:00:00Z"
+            record.headers["Content-Type"] = "application/http; msgtype=response"
+            record.set_bytes_content((head + html).encode())
+            record.write(file)
+    return path
+
+
+async def test_warc(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.warc", 4)
+    got = await run(context(path, keep_times=True))
+    assert [d.key for d in documents(got)] == [f"r#http://x.test/{n}" for n in (0, 2, 3)]
+    first = documents(got)[0]
+    assert first.kind == "page" and "keep the ferry" in first.text
+    assert first.observed_at == datetime(2026, 1, 1, tzinfo=UTC)
+    parts = await run(context(path, batch_rows=1))
+    rest = await run(context(path), parts[1].cursor)
+    assert [d.key for d in documents(rest)] == [f"r#http://x.test/{n}" for n in (2, 3)]

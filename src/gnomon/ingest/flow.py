@@ -68,6 +68,7 @@ class Flow:
         self._failure: BaseException | None = None
         self._writer = ThreadPoolExecutor(1, "gnomon-record")
         self._indexer = ThreadPoolExecutor(1, "gnomon-index")
+        self._readers = ThreadPoolExecutor(2, "gnomon-read")
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -----------------------------------------------------------------
@@ -84,7 +85,7 @@ class Flow:
         storing, indexing = self._tasks
         storing.cancel()
         await asyncio.gather(storing, indexing, return_exceptions=True)
-        for pool in (self._writer, self._indexer):
+        for pool in (self._writer, self._indexer, self._readers):
             await asyncio.to_thread(pool.shutdown)
         self._announce()
 
@@ -296,18 +297,20 @@ class Flow:
         self._appended.set()
         self._appended = asyncio.Event()
 
+    async def read(self, question: Callable[[], T]) -> T:
+        """Ask the record something; `stop` waits for the answer before the record may close."""
+        return await self._run(self._readers, question)
+
     async def subscribe(self, after_seq: int) -> AsyncGenerator[Entry, None]:
         """Every log entry after `after_seq`, as soon as it is durable; ends with the flow."""
-        while True:
+        while not self._stopping:
             appended = self._appended
-            entries = await asyncio.to_thread(self._record.entries, after_seq, _CHUNK_ENTRIES)
+            entries = await self.read(partial(self._record.entries, after_seq, _CHUNK_ENTRIES))
             for entry in entries:
                 yield entry
                 after_seq = entry.seq
             self.check()
             if not entries:
-                if self._stopping:
-                    return
                 await appended.wait()
 
 

@@ -309,9 +309,10 @@ def _measure(name: str, batch: Batch, now: datetime) -> None:
     for op, n in ops.items():
         SOURCE_CHANGES.labels(name, op).inc(n)
     published = [
-        change.document.published_at
+        at
         for change in batch.changes
-        if isinstance(change, Upsert) and change.document.published_at is not None
+        # A connector's naive date is for the record to refuse, with that one item.
+        if isinstance(change, Upsert) and (at := change.document.published_at) and at.tzinfo
     ]
     if published:
         SOURCE_LAG.labels(name).set(max((now - max(published)).total_seconds(), 0.0))

@@ -81,7 +81,8 @@ class Registry:
         try:
             return spec.settings.model_validate(dict(config.settings))
         except ValidationError as error:
-            first = error.errors()[0]
+            # A misspelt key explains a missing one better than the other way round.
+            first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
             known = list(spec.settings.model_fields)
             near = difflib.get_close_matches(key, known, n=1)

@@ -123,7 +123,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     if noisy >= _NOISY_BATCHES:
         text = f"In all {bad} rows of {settings.path} could not be used."
         yield Batch((Notice(code="replay.bad_rows", text=text, level="warning"),), place.cursor())
-    ctx.heard(state="done", text=f"the file ended after row {place.row}")
+    ctx.heard(text=f"the file ended after row {place.row}")
 
 
 async def _in_thread(read: Callable[[], _Chunk]) -> _Chunk:
