@@ -8,8 +8,8 @@ key is sent to the endpoint and goes nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -109,8 +109,9 @@ class RemoteGenerator:
             # Each round leaves out one more parameter that the endpoint does not know.
             for _ in range(len(_MAY_LEAVE_OUT) + 2):
                 try:
-                    async for chunk in self._ask(self._adapted(body), request):
-                        yield chunk
+                    async with aclosing(self._ask(self._adapted(body), request)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
                     self.last_failure = None
                     return
                 except _UnknownParameter as unknown:
@@ -126,7 +127,9 @@ class RemoteGenerator:
         names = {name: self._renamed.get(name, name) for name in body}
         return {new: body[name] for name, new in names.items() if new is not None}
 
-    async def _ask(self, body: Mapping[str, Any], request: GenerateRequest) -> AsyncIterator[Chunk]:
+    async def _ask(
+        self, body: Mapping[str, Any], request: GenerateRequest
+    ) -> AsyncGenerator[Chunk, None]:
         # The exchange has a task of its own: its deadline must not strike the consumer while it
         # works on an earlier chunk.
         blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUED_BLOCKS)
