@@ -18,15 +18,15 @@ from gnomon.errors import ContentError
 from gnomon.extract.base import FUTURE_TOLERANCE, Page
 from gnomon.extract.dates import Dates
 from gnomon.extract.encoding import decode
-from gnomon.extract.metadata import Claims, alternate_feeds, base_url, read_claims
+from gnomon.extract.metadata import Claims, alternate_feeds, base_url, read_claims, search_date
 from gnomon.extract.text import clean_text, detect_lang, overmarked, parse_html, visible
 from gnomon.extract.urls import absolute, canonical_url
 
 MAX_PAGE_BYTES = 10_000_000
 MAX_ELEMENTS = 100_000
 ARTICLE_ELEMENTS = 15_000
-"""Pages with more elements are taken whole: looking for an article would take too long."""
-ARTICLE_CHARS = 1_000_000
+ARTICLE_CHARS = 500_000
+"""Pages with more are taken whole: looking for article and date would take too long."""
 _ATTRIBUTE_CHARS = 4_096
 _MAX_LINKS = 2_000
 _LEAST_CHARS = 200
@@ -88,10 +88,13 @@ def extract_page(
     if tree is None:
         return Page(url=url, canonical_url=canonical_url(url), notes=dict(notes))
     dates = Dates(now, future_tolerance)
-    claims = read_claims(tree, url=url, now=now, dates=dates, thorough=not large)
+    claims = read_claims(tree, url=url, dates=dates)
     base = base_url(tree, url)
     links, feeds = _links(tree, base), alternate_feeds(tree, base)
-    text = _text(tree, notes, large=large)
+    if claims.published_at is None and not large:
+        search_date(claims, tree, now=now, dates=dates)  # which also reads scripts
+    _drop_code(tree)
+    text = _text(tree, notes, large=large or overmarked("".join(tree.itertext())))
     notes.update(dates.notes)
     return _page(url, claims, text, links, feeds, notes)
 
@@ -140,17 +143,21 @@ def _tree(html: str, url: str) -> tuple[etree._Element | None, bool]:
         raise _refused(url, "page.hostile", "its elements are nested too deep or are too large")
     if tree is None:
         return None, False
-    elements = class_chars = 0
+    elements = class_chars = text_chars = 0
     for element in tree.iter():
         elements += 1
         if elements > MAX_ELEMENTS:
             raise _refused(url, "page.hostile", f"it has more than {MAX_ELEMENTS} elements")
+        text_chars += len(element.tail or "")
+        if element.tag not in ("script", "style"):
+            text_chars += len(element.text or "")
         for name, value in element.attrib.items():
             if len(value) > _ATTRIBUTE_CHARS:
                 del element.attrib[name]  # images inside addresses, scripts inside handlers
             elif name in ("class", "id"):
                 class_chars += len(value)
-    return tree, elements > ARTICLE_ELEMENTS or class_chars > ARTICLE_CHARS
+    large = elements > ARTICLE_ELEMENTS or max(text_chars, class_chars) > ARTICLE_CHARS
+    return tree, large
 
 
 def _links(tree: etree._Element, base: str) -> tuple[str, ...]:
@@ -167,9 +174,7 @@ def _links(tree: etree._Element, base: str) -> tuple[str, ...]:
 
 def _text(tree: etree._Element, notes: Counter[str], *, large: bool) -> str:
     """The article; the whole visible text where there is none, or looking would take too long."""
-    _drop_code(tree)
-    raw = "".join(tree.itertext())
-    if large or len(raw) > ARTICLE_CHARS or overmarked(raw):
+    if large:
         notes["page.taken_whole"] += 1
         return clean_text("".join(visible(tree)))
     document = bare_extraction(tree, fast=True, include_comments=False)

@@ -67,10 +67,8 @@ class Claims(msgspec.Struct, kw_only=True):
     date_source: str = ""
 
 
-def read_claims(
-    tree: etree._Element, *, url: str, now: datetime, dates: Dates, thorough: bool = True
-) -> Claims:
-    """Read the head, and, if `thorough`, search the body where the head gives no date."""
+def read_claims(tree: etree._Element, *, url: str, dates: Dates) -> Claims:
+    """Read what is marked as title, author, date and so on."""
     metas = _metas(tree)
     linked = _linked_data(tree)
     claims = Claims(
@@ -83,8 +81,6 @@ def read_claims(
         canonical=_canonical(tree, metas, url),
     )
     _date(claims, metas, linked, dates)
-    if thorough and claims.published_at is None:
-        _search_date(claims, tree, now, dates)
     return claims
 
 
@@ -120,8 +116,11 @@ def _date(claims: Claims, metas: dict[str, str], linked: dict[str, Any], dates: 
     claims.updated_at = next(filter(None, map(dates.of_text, filter(None, updates))), None)
 
 
-def _search_date(claims: Claims, tree: etree._Element, now: datetime, dates: Dates) -> None:
-    """Let htmldate look for the day. It gets a tree, never text: it would fetch an address."""
+def search_date(claims: Claims, tree: etree._Element, *, now: datetime, dates: Dates) -> None:
+    """Let htmldate look for the day of an undated page, in markup and text.
+
+    It gets a tree, never text: a text that looks like an address it would fetch.
+    """
     found = find_date(
         tree, extensive_search=True, original_date=True, max_date=now.replace(tzinfo=None)
     )
