@@ -1,0 +1,108 @@
+"""An ingest process that exists to be killed, and what must be true of what it leaves behind.
+
+The process is forked from a server that has everything imported already, so that hundreds of
+kills fit into a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Sequence
+from contextlib import aclosing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import msgspec
+
+from gnomon.clock import SystemClock
+from gnomon.index.base import Query
+from gnomon.index.live import LiveIndex
+from gnomon.ingest.runner import Runner
+from gnomon.net.door import Door
+from gnomon.record.store import SqliteRecord
+from gnomon.settings import Settings
+from gnomon.sources.registry import Registry
+from gnomon.types import SourceConfig
+
+_CHUNK_ENTRIES = 2_000
+
+
+def start(home: Path, config: SourceConfig) -> BaseProcess:
+    """Start a process that follows `config` with record and index under `home`, for ever."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_run, args=(str(home), msgspec.json.encode(config)))
+    process.start()
+    return process
+
+
+def kill(process: BaseProcess) -> None:
+    """kill -9, and wait until the process is gone."""
+    if process.pid is not None and process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    process.close()
+
+
+def open_record(home: Path) -> SqliteRecord:
+    """The record that such a process writes."""
+    return SqliteRecord(home / "record.sqlite")
+
+
+def open_index(home: Path) -> LiveIndex:
+    """The index that such a process writes."""
+    return LiveIndex(home / "index")
+
+
+def differences(home: Path, queries: Sequence[Query]) -> list[str]:
+    """What `queries` find otherwise in the index as it was left than in one built anew.
+
+    The index left behind first gets the entries that it misses, as at every start.
+    """
+    record, index = open_record(home), open_index(home)
+    fresh = LiveIndex(home / "rebuilt")
+    try:
+        for target in (index, fresh):
+            after = target.applied_seq
+            while entries := record.entries(after, _CHUNK_ENTRIES):
+                target.apply(entries)
+                after = entries[-1].seq
+            target.commit()
+        found = []
+        if index.stats().documents != fresh.stats().documents:
+            found.append(f"{index.stats().documents} != {fresh.stats().documents} documents")
+        for query in queries:
+            left, right = ([h.key for h in i.search(query).hits] for i in (index, fresh))
+            if left != right:
+                found.append(f"{query.text!r}: {left} != {right}")
+        return found
+    finally:
+        fresh.close()
+        index.close()
+        record.close()
+
+
+def _run(home: str, config: bytes) -> None:
+    asyncio.run(_follow(Path(home), msgspec.json.decode(config, type=SourceConfig)))
+
+
+async def _follow(home: Path, config: SourceConfig) -> None:
+    settings = Settings(home=home)
+    clock = SystemClock()
+    async with aclosing(Door(settings.net, clock)) as door:
+        runner = Runner(
+            open_record(home),
+            open_index(home),
+            door,
+            clock,
+            random.Random(),
+            settings,
+            Registry.installed(),
+        )
+        await runner.start()
+        await runner.add(config)
+        await runner.wait()
