@@ -28,6 +28,8 @@ WHERE l.seq > ? AND l.source BETWEEN ? AND ? ORDER BY l.seq LIMIT ?
 """
 _OPS = {PUT: Op.PUT, END: Op.END, DROP: Op.DROP, GAP: Op.GAP, NOTICE: Op.NOTICE}
 _LAST_US = 2**63 - 1
+_EXPORT_ROWS = 1_000
+_EXPORT_BYTES = 4_000_000
 
 
 def document(row: Any, sources: Mapping[int, str]) -> Document | None:
@@ -146,9 +148,17 @@ WHERE l.seq > ? AND l.seq <= ? AND l.op IN (1, 2, 4) ORDER BY l.seq LIMIT ?
 """
 
 
-def history(db: Any, after_seq: int, last_seq: int, limit: int) -> list[Any]:
-    """Rows that an export consists of: (…, whether a stored version stood right before)."""
-    rows: list[Any] = db.execute(_HISTORY, (after_seq, last_seq, limit)).fetchall()
+def history(db: Any, after_seq: int, last_seq: int) -> list[Any]:
+    """Rows that an export consists of: (…, whether a stored version stood right before).
+
+    Some of them, so that memory stays bounded; none at the end.
+    """
+    rows, size = [], 0
+    for row in db.execute(_HISTORY, (after_seq, last_seq, _EXPORT_ROWS)):
+        rows.append(row)
+        size += len(row[6] or b"")
+        if size > _EXPORT_BYTES:
+            break
     return rows
 
 

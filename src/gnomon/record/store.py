@@ -32,8 +32,6 @@ from gnomon.types import (
     Upsert,
 )
 
-_EXPORT_ROWS = 1_000
-
 
 class SqliteRecord:
     """The durable memory in the file `path`, which is made if it does not exist.
@@ -289,12 +287,12 @@ class SqliteRecord:
         while after < last:
             with self._database.reading() as db:
                 names = self._sources(db)
-                rows = reading.history(db, after, last, _EXPORT_ROWS)
+                rows = reading.history(db, after, last)
             for row in rows:
                 change = _historic(row, names)
                 if change is not None:
                     yield names[row[2]], change
-            after = rows[-1][0] if len(rows) == _EXPORT_ROWS else last
+            after = rows[-1][0] if rows else last
 
     def backup(self, path: Path) -> None:
         """A consistent copy, made while the record is in use; never replaces a file."""
