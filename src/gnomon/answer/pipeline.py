@@ -21,7 +21,7 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
-from gnomon.answer.remarks import freshness, remarks, why_quoting
+from gnomon.answer.remarks import aged, freshness, remarks, why_quoting
 from gnomon.answer.retrieve import Evidence, citation, retrieve, time_of
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
@@ -114,7 +114,7 @@ class Answerer:
         laps.mark("write")
 
         answer = await asyncio.to_thread(
-            self._answer, question, asked, evidence, desk, writer.name, notes, now, laps
+            self._answer, question, asked, evidence, fresh, desk, writer.name, notes, now, laps
         )
         ANSWER_LATENCY.labels("whole").observe(laps.took_ms["whole"] / 1_000)
         yield Finished(answer=answer)
@@ -125,14 +125,13 @@ class Answerer:
         )
         moment = asked.as_of or now
         searched = sum(s.documents for s in self._record.source_stats(asked.as_of).values())
-        fresh = freshness(
+        return evidence, freshness(
             (time_of(p.document) for p in evidence.passages),
             self._source_states(asked.as_of),
             searched=searched,
             now=moment,
             stale_after=timedelta(seconds=self._settings.stale_after_s),
         )
-        return evidence, fresh
 
     def _writers(self, question: Question, evidence: Evidence) -> tuple[list[Writer], list[str]]:
         """Who writes, in order of preference, and why quoting is first if it is."""
@@ -153,6 +152,7 @@ class Answerer:
         question: Question,
         asked: Plan,
         evidence: Evidence,
+        fresh: Freshness,
         desk: Desk,
         writer: str,
         notes: list[str],
@@ -163,13 +163,8 @@ class Answerer:
         cited = {c.seq for c in desk.citations}
         used = [p.document for p in evidence.passages if p.document.seq in cited]
         read = [p.document for p in evidence.passages]
-        fresh = freshness(
-            map(time_of, used or read),
-            self._source_states(asked.as_of),
-            searched=0,
-            now=moment,
-            stale_after=timedelta(seconds=self._settings.stale_after_s),
-        )
+        newest = max(map(time_of, used or read), default=None)
+        fresh = aged(fresh, newest, moment)
         said = remarks(
             question, asked, record=self._record, fresh=fresh, found=evidence.notes, now=moment
         )

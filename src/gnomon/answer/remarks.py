@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.plan import narrowed
 from gnomon.models.base import ModelState
@@ -25,13 +27,14 @@ def freshness(
     stale_after: timedelta,
 ) -> Freshness:
     """How new the evidence is at `now`, and which sources were silent then."""
-    newest = max(times, default=None)
-    return Freshness(
-        newest_at=newest,
-        newest_age_s=max(0.0, (now - newest).total_seconds()) if newest else None,
-        searched=searched,
-        silent=tuple(s for s in states if is_silent(s, now, stale_after)),
-    )
+    silent = tuple(s for s in states if is_silent(s, now, stale_after))
+    return aged(Freshness(searched=searched, silent=silent), max(times, default=None), now)
+
+
+def aged(fresh: Freshness, newest: datetime | None, now: datetime) -> Freshness:
+    """The same, with `newest` as its newest evidence."""
+    age_s = max(0.0, (now - newest).total_seconds()) if newest else None
+    return msgspec.structs.replace(fresh, newest_at=newest, newest_age_s=age_s)
 
 
 def is_silent(state: SourceState, now: datetime, stale_after: timedelta) -> bool:
