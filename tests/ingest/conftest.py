@@ -79,10 +79,10 @@ async def open_house(
 async def until(reached: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Until `reached()` is true; fails after `timeout_s`."""
     async with asyncio.timeout(timeout_s):
-        for _ in range(int(timeout_s / 0.005)):
+        for _ in range(int(timeout_s / 0.02)):
             if reached():
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
     raise AssertionError(f"not reached within {timeout_s} s")
 
 

@@ -56,7 +56,7 @@ async def test_a_posted_entry_is_searchable_within_a_second(house: Any, eventual
             state = h.state("feed:news")
             assert (state.state, state.documents, state.errors) == ("polling", 2, 0)
             assert "last answer" in state.text and "next in" in state.text
-            assert h.runner.index_lag_s == 0
+            await eventually(lambda: h.runner.index_lag_s == 0)
 
 
 async def test_cancelled_anywhere_nothing_is_lost_or_doubled(
@@ -64,7 +64,7 @@ async def test_cancelled_anywhere_nothing_is_lost_or_doubled(
 ) -> None:
     path = tmp_path / "posts.jsonl"
     path.write_text(
-        "".join(json.dumps({"key": f"k{n}", "text": f"post {n}"}) + "\n" for n in range(9_000))
+        "".join(json.dumps({"key": f"k{n}", "text": f"post {n}"}) + "\n" for n in range(6_000))
     )
     config = SourceConfig(
         name="replay:posts", type="replay", settings={"path": str(path), "batch_rows": 20}
@@ -75,14 +75,18 @@ async def test_cancelled_anywhere_nothing_is_lost_or_doubled(
             if n == 0:
                 await h.runner.add(config)
             before = h.record.last_seq()
-            assert before < 9_000
-            await eventually(lambda h=h, before=before: h.record.last_seq() > before)
-            await asyncio.sleep(rng.uniform(0, 0.01))
+            assert before < 6_000
+            pause_s = rng.uniform(0, 0.02)
+            for _ in range(5_000):
+                if h.record.last_seq() > before:
+                    break
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(pause_s)
     async with house() as h:
         await eventually(lambda: h.state("replay:posts").state == "done")
-        assert h.record.stats().documents == h.record.stats().versions == 9_000
+        assert h.record.stats().documents == h.record.stats().versions == 6_000
         assert await h.runner.wait_indexed(h.record.last_seq(), 10)
-        assert h.index.stats().documents == 9_000
+        assert h.index.stats().documents == 6_000
         seqs = [e.seq for e in h.record.entries(0, 100_000)]
         assert seqs == list(range(1, len(seqs) + 1))
 
@@ -151,14 +155,14 @@ async def test_a_slow_index_slows_the_source(
         source.bring(0)
         await eventually(lambda: found(h, "number"))
         monkeypatch.setattr(LiveIndex, "apply", slow)
-        for n in range(1, 1_200):
+        for n in range(1, 500):
             source.bring(n)
         await eventually(lambda: h.runner.queued_batches == 2)
         await asyncio.sleep(0.3)
-        assert source.handed < 1_000
+        assert source.handed < 100
         assert h.runner.index_lag_s > 0.2
         gate.set()
-        await eventually(lambda: h.index.stats().documents == 1_200, 30)
+        await eventually(lambda: h.index.stats().documents == 500, 30)
 
 
 async def test_memory_stays_bounded(house: Any, conduct: Any, eventually: Any) -> None:
@@ -166,9 +170,9 @@ async def test_memory_stays_bounded(house: Any, conduct: Any, eventually: Any) -
     source = conduct()
     async with house(source.spec) as h:
         await h.runner.add(source.config)
-        for n in range(2_000):
+        for n in range(1_500):
             source.bring(n)
-        await eventually(lambda: h.index.stats().documents == 2_000, 30)
+        await eventually(lambda: h.index.stats().documents == 1_500, 30)
         gc.collect()
         held = sum(isinstance(o, Document) for o in gc.get_objects())
         assert held < 500

@@ -30,10 +30,10 @@ from gnomon.types import Batch, Notice
 
 T = TypeVar("T")
 
-_MERGED_CHANGES = 2_000
+_MERGED_CHANGES = 1_000
 """Batches of one source that wait together share a transaction up to this size."""
-_CHUNK_ENTRIES = 2_000
-_INDEX_GROUPS = 8
+_CHUNK_ENTRIES = 1_000
+_INDEX_GROUPS = 2
 """Appends that may wait for the index."""
 _STORE_RETRY_S = 5.0
 
