@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
 import httpcore2
 
@@ -155,7 +155,7 @@ class Door:
                 except GnomonError as error:
                     outcome = error.code
                     raise
-                yield _chunks(target, raw)
+                yield await stack.enter_async_context(aclosing(_chunks(target, raw)))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -378,7 +378,7 @@ def _check_type(target: Target, ask: _Ask, received: Mapping[str, str]) -> None:
         )
 
 
-async def _chunks(target: Target, raw: httpcore2.Response) -> AsyncIterator[bytes]:
+async def _chunks(target: Target, raw: httpcore2.Response) -> AsyncGenerator[bytes, None]:
     total = 0
     with _plain_errors(target):
         async for chunk in raw.aiter_stream():
@@ -418,7 +418,7 @@ def _plain_errors(target: Target) -> Iterator[None]:
 
 
 def _say(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
+    text = str(error).rstrip(".") or type(error).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
 

@@ -7,6 +7,7 @@ addresses are refused instead of interpreted, so that nobody downstream can read
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 import httpx2
@@ -85,6 +86,9 @@ def parse_target(url: str) -> Target:
 
 def join(base: Target, location: str) -> str:
     """The absolute address that a redirect from `base` names. Raises UpstreamTerminal."""
+    with suppress(UnicodeError):
+        # Header values come as latin-1; servers that do not escape write UTF-8 into them.
+        location = location.encode("latin-1").decode("utf-8")
     location = location.strip(" \t")
     if _FORBIDDEN.search(location):
         raise _refused(location, "it holds a backslash or a control character")
