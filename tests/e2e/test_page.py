@@ -137,6 +137,7 @@ async def test_the_card_of_a_citation_works_by_mouse_and_by_keyboard(
         await ask(page)
         await page.locator("#answer footer").wait_for()
         pill = page.locator(".pill").first
+        await page.mouse.move(1, 1)
         await pill.hover()
         card = page.locator("#card")
         await card.get_by_text("old ford since the morning").wait_for()
@@ -205,7 +206,7 @@ async def test_hostile_text_stays_text(house: Any, served: Any, browser: Any, ki
         await page.locator("#card blockquote").wait_for()
         for view in ("#search?q=bridge", "#sources"):
             await page.evaluate(f"location.hash = '{view}'")
-            await page.locator("#results li, #sources li").filter(visible=True).first.wait_for()
+            await page.locator("#results li, #following li").filter(visible=True).first.wait_for()
         assert await page.locator("main img, main script, #card img").count() == 0
         assert await page.locator("a[href^='javascript']").count() == 0
         await page.goto(page.url.partition("#")[0] + "saved/page:evil")
@@ -340,6 +341,7 @@ async def test_nothing_overflows_at_any_width(
         await page.locator("#answer footer").wait_for()
         await page.get_by_text("Evidence (2)").click()
         await look(page, "answer")
+        await page.mouse.move(1, 1)
         await page.locator(".pill").first.hover()
         await page.get_by_text("old ford").wait_for()
         await look(page, "card")
@@ -354,3 +356,31 @@ async def test_nothing_overflows_at_any_width(
         await page.goto(page.url.partition("#")[0] + saved)
         await page.locator("mark").wait_for()
         await look(page, "saved")
+
+
+async def test_a_card_does_not_open_under_a_resting_pointer(
+    house: Any, served: Any, browser: Any
+) -> None:
+    async with opened(house, served, browser) as page:
+        await page.get_by_role("button", name="Is the north bridge open?").wait_for()
+        await ask(page)
+        await page.locator("#answer footer").wait_for()
+        await page.mouse.move(1, 1)
+        await page.locator(".pill").first.hover()
+        await page.locator("#card").wait_for()
+        await page.reload()
+        await page.locator("#answer footer").wait_for()
+        await page.wait_for_timeout(300)
+        assert not await page.locator("#card").is_visible()
+
+
+async def test_the_skip_link_leads_to_the_box_and_keeps_the_answer(
+    house: Any, served: Any, browser: Any
+) -> None:
+    async with opened(house, served, browser) as page:
+        await ask(page)
+        await page.locator("#answer footer").wait_for()
+        await page.locator(".skip").focus()
+        await page.keyboard.press("Enter")
+        await page.wait_for_function("document.activeElement.id === 'question'")
+        assert await page.locator("#answer footer").is_visible()

@@ -270,7 +270,7 @@ class FakeAnswerer:
                 freshness=freshness,
                 notes=("No language model is installed.",),
                 usage=Usage(input_tokens=0, output_tokens=12),
-                timings_ms={"total": 5.0},
+                timings_ms={"whole": 5.0},
             )
         )
 

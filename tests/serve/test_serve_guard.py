@@ -496,7 +496,7 @@ bodies = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=bodies)
 def test_any_request_is_answered_or_refused_with_a_reason(house: Any, body: Any) -> None:

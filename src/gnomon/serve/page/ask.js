@@ -137,7 +137,7 @@ function evidence(citations) {
       el(
         "p",
         { className: "title" },
-        outward(citation.url, headline(citation)) ?? el("span", {}, headline(citation)),
+        outward(citation.url, headline(citation)) ?? savedLink(citation.saved_url, headline(citation)),
       ),
       el("blockquote", {}, citation.quote),
       el(
@@ -168,7 +168,7 @@ function footing(whole) {
       : el("li", {}, "No evidence was used"),
     el("li", {}, `${counted(freshness.searched, "document").replace(/^\d+/, (n) => Number(n).toLocaleString())} searched`),
   ];
-  const total = whole.timings_ms.total;
+  const total = whole.timings_ms.whole;
   if (total !== undefined) facts.push(el("li", {}, `${(total / 1000).toFixed(total < 1000 ? 2 : 1)} s`));
   facts.push(el("li", {}, whole.writer === "extractive" ? "written in the sources' own words" : `written by ${whole.writer}`));
   return el(

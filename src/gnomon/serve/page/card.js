@@ -17,6 +17,18 @@ const texts = new Map();
 let owner = null;
 let pinned = false;
 let timer = 0;
+let pointer = null;
+let moved = false;
+
+// Browsers also tell of a resting pointer when something arrives under it; that opens no card.
+document.addEventListener(
+  "mousemove",
+  (event) => {
+    moved = pointer !== null && (pointer[0] !== event.clientX || pointer[1] !== event.clientY);
+    pointer = [event.clientX, event.clientY];
+  },
+  { capture: true },
+);
 
 export const verdictWords = (kind) => WORDS[kind] ?? kind;
 
@@ -30,7 +42,7 @@ export function pill(citation, name, verdict) {
       "aria-haspopup": "dialog",
       "aria-expanded": "false",
       "aria-label": `Citation ${citation.number}: ${name}`,
-      onmouseenter: () => show(node, citation, name, verdict),
+      onmousemove: () => moved && show(node, citation, name, verdict),
       onmouseleave: leave,
       onfocus: () => show(node, citation, name, verdict),
       onblur: leave,

@@ -23,10 +23,13 @@ export function webAddress(url) {
   }
 }
 
-/** A link to a site that we do not know; null where the address is none. */
+// Names that RFC 2606 reserves, such as those of the demo world, lead nowhere.
+const NOWHERE = /\.(example|test|invalid|localhost)$/;
+
+/** A link to a site that we do not know; null where there is none to go to. */
 export function outward(url, ...children) {
   const href = webAddress(url);
-  if (!href) return null;
+  if (!href || NOWHERE.test(new URL(href).hostname)) return null;
   return el("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...children);
 }
 

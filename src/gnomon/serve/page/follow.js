@@ -4,7 +4,7 @@ import { trouble } from "./ask.js";
 import { byId, el } from "./dom.js";
 import { ago, span, timeOf } from "./times.js";
 
-const panel = byId("sources");
+const panel = byId("following");
 const WELL = new Set(["live", "polling", "done"]);
 const message = el("div", { "aria-live": "polite" });
 const list = el("ul", { className: "sources" });

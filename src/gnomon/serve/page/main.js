@@ -7,6 +7,7 @@ import { find, latest } from "./find.js";
 import { onChange, show } from "./follow.js";
 import { ago, localValue, timeOf } from "./times.js";
 
+const VIEWS = ["ask", "search", "sources"];
 const STATUS_EVERY_MS = 10_000;
 const form = byId("form");
 const question = byId("question");
@@ -66,7 +67,8 @@ function go(event) {
 
 function run() {
   const [name, rest = ""] = location.hash.slice(1).split(/\?(.*)/s);
-  view = ["ask", "search", "sources"].includes(name) ? name : "ask";
+  if (name && !VIEWS.includes(name)) return; // A place within the page, such as the question.
+  view = name || "ask";
   const parameters = new URLSearchParams(rest);
   const text = parameters.get("q");
   const asked = text !== null && (text !== "" || view === "search");
@@ -82,10 +84,11 @@ function run() {
   byId("headline").textContent = searching ? "What was seen?" : "What do you want to know?";
   question.placeholder = searching ? 'Words, "phrases", +must, -not' : "Ask your sources";
   byId("box").hidden = view === "sources";
-  byId("sources").hidden = view !== "sources";
+  byId("following").hidden = view !== "sources";
   byId("latest").hidden = asked || view === "sources" || !byId("latest-list").childElementCount;
   stop();
   hide();
+  window.scrollTo(0, 0);
   answer.hidden = true;
   results.hidden = true;
   document.title = asked && text ? `${text.slice(0, 60)} · Gnomon` : "Gnomon";
