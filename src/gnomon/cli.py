@@ -60,7 +60,13 @@ def _options(
         list[str] | None, typer.Option("--set", help="A setting as KEY=VALUE; repeatable.")
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=lambda v: _version(v))
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda v: _version(v),
+            help="Print the version.",
+        ),
     ] = False,
 ) -> None:
     _flags.clear()
