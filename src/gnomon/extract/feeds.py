@@ -23,7 +23,6 @@ from gnomon.extract.urls import absolute
 MAX_FEED_BYTES = 10_000_000
 _MAX_ENCLOSURES = 20
 _WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)[\s>]", re.IGNORECASE)
-_HTML_TYPES = ("text/html", "application/xhtml+xml")
 _SYNDICATION_S = {
     "hourly": 3_600,
     "daily": 86_400,
@@ -137,15 +136,13 @@ def _entry(raw: Any, base: str, lang: str, author: str, dates: Dates) -> FeedEnt
 
 
 def _markup(part: Any) -> str:
-    return as_text(part.get("value")) if part.get("type", "text/html") in _HTML_TYPES else ""
+    return "" if part.get("type") == "text/plain" else as_text(part.get("value"))
 
 
 def _plain(part: Any) -> str:
-    """The value of one of feedparser's text constructs, as text."""
+    """The value of one of feedparser's text constructs, as text. What is not plain is markup."""
     value = as_text(part.get("value"))
-    return (
-        html_to_text(value) if part.get("type", "text/html") in _HTML_TYPES else clean_text(value)
-    )
+    return clean_text(value) if part.get("type") == "text/plain" else html_to_text(value)
 
 
 def _value(raw: Any, name: str, *, one_line: bool = False) -> str:

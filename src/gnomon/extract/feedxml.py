@@ -127,6 +127,9 @@ def _strict(data: bytes, url: str) -> Any:
 class _Bounded:
     """Limits for both of feedparser's parsers. Its own methods are the hooks."""
 
+    # An id names an entry; resolving it would change all of them when the feed moves.
+    can_be_relative_uri = feedparser.api.StrictFeedParser.can_be_relative_uri - {"id"}
+
     def unknown_starttag(self: Any, tag: str, attrs: list[tuple[str, str]]) -> Any:
         self.gnomon_elements = getattr(self, "gnomon_elements", 0) + 1
         if self.depth > MAX_DEPTH:

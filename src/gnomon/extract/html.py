@@ -22,7 +22,7 @@ from gnomon.extract.metadata import Claims, alternate_feeds, base_url, read_clai
 from gnomon.extract.text import clean_text, detect_lang, overmarked, parse_html, visible
 from gnomon.extract.urls import absolute, canonical_url
 
-MAX_PAGE_BYTES = 10_000_000
+MAX_PAGE_BYTES = 5_000_000
 MAX_ELEMENTS = 100_000
 ARTICLE_ELEMENTS = 15_000
 ARTICLE_CHARS = 500_000

@@ -88,8 +88,8 @@ _BLOCKS = frozenset(
 )
 HIDDEN = frozenset(
     (
-        *("applet", "audio", "base", "canvas", "embed", "frame", "frameset", "head", "iframe"),
-        *("link", "map", "math", "meta", "noembed", "noframes", "noscript", "object", "param"),
+        *("audio", "base", "canvas", "frame", "frameset", "head", "iframe"),
+        *("link", "map", "math", "meta", "noembed", "noframes", "noscript"),
         *("script", "select", "style", "svg", "template", "textarea", "video", "xml"),
     )
 )

@@ -63,6 +63,8 @@ def canonical_url(url: str) -> str:
 def absolute(base: str, link: str) -> str:
     """`link` as an absolute http(s) address, seen from `base`; empty if it is none."""
     link = link.strip()
+    if not link:
+        return ""
     try:
         parts = _split(link if _COMPLETE.match(link) else urljoin(base, link))
     except ValueError:
