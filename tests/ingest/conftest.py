@@ -46,6 +46,7 @@ async def open_house(
     record: type[SqliteRecord] = SqliteRecord,
     ingest: dict[str, Any] | None = None,
     keep_days: float | None = None,
+    follow: bool = True,
 ) -> AsyncIterator[House]:
     """Open record and index under `home`, start a runner, and stop all of it again."""
     clock = clock or SystemClock()
@@ -64,7 +65,7 @@ async def open_house(
     door = Door(settings.net, SystemClock())
     registry = Registry([*Registry.installed().specs.values(), *specs])
     runner = Runner(opened, index, door, clock, random.Random(1), settings, registry)
-    await runner.start()
+    await runner.start(follow=follow)
     try:
         yield House(home, opened, index, runner)
     finally:

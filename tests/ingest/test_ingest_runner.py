@@ -328,6 +328,21 @@ async def test_pause_resume_remove(house: Any, conduct: Any, eventually: Any) ->
         assert len(found(h, "number")) == 2  # what it brought stays
 
 
+async def test_without_following_nothing_runs_but_the_index_catches_up(
+    house: Any, conduct: Any, eventually: Any
+) -> None:
+    source = conduct()
+    async with house(source.spec, follow=False) as h:
+        await h.runner.add(source.config)
+        document = Document(key="k", source=source.name, kind="post", text="number one")
+        h.record.append(source.name, Batch((Upsert(document),)), now=datetime.now(UTC))
+        assert await h.runner.wait_indexed(h.record.last_seq(), 5)
+        assert "newest document seen" in h.state(source.name).text
+        assert source.cursors == [] and found(h, "number") == ["k"]
+    async with house(source.spec) as h:
+        await eventually(lambda: source.cursors == [None])
+
+
 async def test_adding_again_replaces(house: Any, conduct: Any, eventually: Any) -> None:
     source = conduct()
     async with house(source.spec) as h:

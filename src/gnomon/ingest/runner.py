@@ -116,7 +116,9 @@ class Runner:
         self._flow.start()
         for config in await self._flow.read(self._record.sources):
             await self._begin(config)
-        for work in (self._sweep(), self._note_states(), self._watch_flow()):
+        # At rest there is nothing to note, and the record should not say that sources paused.
+        upkeep = (self._sweep(), self._note_states()) if follow else ()
+        for work in (*upkeep, self._watch_flow()):
             self._upkeep.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
