@@ -23,6 +23,7 @@ from gnomon.types import Attachment, Document, Gap, Notice, Policy
 _COMPRESS_FROM_BYTES = 512
 _ZSTD_FIRST = b"\x28"  # no msgpack array or map begins with this byte
 _DEEPEST = 64
+_FIELDS = 13
 _INT64 = range(-(2**63), 2**64)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,6 +35,10 @@ _POLICY_BITS = {
     for n in range(16)
 }
 _POLICIES = {bits: policy for policy, bits in _POLICY_BITS.items()}
+
+
+class Unreadable(Exception):
+    """Stored bytes are not what was stored."""
 
 
 def pack(document: Document) -> tuple[Document, bytes, bytes | None]:
@@ -105,21 +110,11 @@ def unpack(
     seq: int,
 ) -> Document:
     """The document that `pack` took."""
-    (
-        kind,
-        text,
-        title,
-        url,
-        author,
-        lang,
-        published_us,
-        updated_us,
-        date_source,
-        policy,
-        reply_to,
-        quotes,
-        attachments,
-    ) = _decode(unsqueeze(content))
+    fields = unpack_plain(content)
+    if not isinstance(fields, list) or len(fields) != _FIELDS:
+        raise Unreadable("not the fields of a document")
+    kind, text, title, url, author, lang, published_us, updated_us = fields[:8]
+    date_source, policy, reply_to, quotes, attachments = fields[8:]
     return Document(
         key=key,
         source=source,
@@ -140,7 +135,7 @@ def unpack(
             Attachment(hash=hash, media_type=media_type, body_bytes=body_bytes, name=name)
             for hash, media_type, body_bytes, name in attachments
         ),
-        extra=_decode(unsqueeze(extra)) if extra is not None else {},
+        extra=unpack_plain(extra) if extra is not None else {},
         version=version,
         seq=seq,
     )
@@ -148,13 +143,13 @@ def unpack(
 
 def author_of(content: bytes) -> str:
     """The author in a document's content."""
-    author: str = _decode(unsqueeze(content))[4]
+    author: str = unpack_plain(content)[4]
     return author
 
 
 def published_of(content: bytes) -> datetime | None:
     """The publication date in a document's content."""
-    us = _decode(unsqueeze(content))[6]
+    us = unpack_plain(content)[6]
     return None if us is None else from_us(us)
 
 
@@ -172,8 +167,11 @@ def pack_plain(value: Any) -> bytes:
 
 
 def unpack_plain(body: bytes) -> Any:
-    """The value that `pack_plain` took."""
-    return _decode(unsqueeze(body))
+    """The value that `pack_plain` took. Raises Unreadable if these are not its bytes."""
+    try:
+        return _decode(unsqueeze(body))
+    except msgspec.DecodeError as error:
+        raise Unreadable(str(error)) from error
 
 
 def pack_gap(gap: Gap) -> bytes:
@@ -245,8 +243,11 @@ def compress(body: bytes) -> bytes:
 
 
 def decompress(frame: bytes) -> bytes:
-    """The bytes in a zstd frame."""
-    body: bytes = _zstd()[1].decompress(frame)
+    """The bytes in a zstd frame. Raises Unreadable if it is none."""
+    try:
+        body: bytes = _zstd()[1].decompress(frame)
+    except zstandard.ZstdError as error:
+        raise Unreadable(str(error)) from error
     return body
 
 

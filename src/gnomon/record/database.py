@@ -20,10 +20,12 @@ from typing import Any, Literal
 import apsw
 
 from gnomon.errors import StoreError, Transient
+from gnomon.record.codec import Unreadable
 from gnomon.record.migrations import behind, migrate
 
 Check = Literal["quick", "full", "off"]
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUSY_MS = 5_000
 _QUICK_CHECK_S = 1.0
 _SCRUB_WAIT_MS = 100
@@ -224,18 +226,20 @@ class Database:
     # -- failures -------------------------------------------------------------
     @contextmanager
     def guarded(self) -> Generator[None, None, None]:
-        """Errors of SQLite leave as StoreErrors."""
+        """Errors of SQLite, and bytes that it gave back changed, leave as StoreErrors."""
         try:
             yield
         except apsw.Error as error:
             raise self._explained(error) from error
+        except Unreadable as error:
+            raise damaged(self.path, f"stored content cannot be read ({error})") from error
 
     def _explained(self, error: apsw.Error) -> StoreError:
         path = self.path
         if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.FormatError):
             return damaged(path, str(error))
         if isinstance(error, apsw.FullError) or (
-            isinstance(error, apsw.IOError) and self._errno() in (errno.ENOSPC, errno.EDQUOT)
+            isinstance(error, apsw.IOError) and self._errno() in _NO_ROOM
         ):
             return StoreTransient(
                 f"There is no room left to write {path}; nothing of this was stored.",

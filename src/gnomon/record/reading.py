@@ -174,7 +174,7 @@ def faults(db: Any) -> list[str]:
             codec.unpack_plain(content)
             if extra is not None:
                 codec.unpack_plain(extra)
-        except Exception as error:  # zstandard and msgspec each have their own
+        except codec.Unreadable as error:
             found.append(f"the content of entry {seq} cannot be read ({error})")
             break
     return found

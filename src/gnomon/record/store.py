@@ -185,7 +185,7 @@ class SqliteRecord:
         with self._database.reading() as db:
             names = self._sources(db)
             rows = reading.losses(db, GAP, _number(names, source), as_of_us, -1)
-        return [(names[s], from_us(at), codec.unpack_gap(body)) for s, at, body in rows]
+            return [(names[s], from_us(at), codec.unpack_gap(body)) for s, at, body in rows]
 
     def notices(
         self, source: str | None = None, limit: int = 100
@@ -194,7 +194,7 @@ class SqliteRecord:
         with self._database.reading() as db:
             names = self._sources(db)
             rows = reading.losses(db, NOTICE, _number(names, source), None, limit)
-        return [(names[s], from_us(at), codec.unpack_notice(body)) for s, at, body in rows]
+            return [(names[s], from_us(at), codec.unpack_notice(body)) for s, at, body in rows]
 
     def blob(self, hash: str) -> tuple[bytes, str] | None:
         """Content and media type; None if unknown or purged."""
@@ -203,10 +203,10 @@ class SqliteRecord:
                 "SELECT packed, body, media_type FROM blobs WHERE hash = ?",
                 (codec.clean_name(hash),),
             ).fetchall()
-        if not rows:
-            return None
-        packed, body, media_type = rows[0]
-        return codec.decompress(body) if packed else body, media_type
+            if not rows:
+                return None
+            packed, body, media_type = rows[0]
+            return codec.decompress(body) if packed else body, media_type
 
     def stats(self) -> Stats:
         """Counts and sizes. `purged` counts versions."""
@@ -227,15 +227,14 @@ class SqliteRecord:
         as_of_us = None if as_of is None else to_us(as_of)
         with self._database.reading() as db:
             alive = tally.alive(db, as_of_us)
-            rows = reading.newest(db, as_of_us)
-        return {
-            name: SourceStats(
-                documents=alive.get(source_id, 0),
-                last_document_at=from_us(start_us),
-                last_published_at=codec.published_of(content),
-            )
-            for name, source_id, start_us, content in rows
-        }
+            return {
+                name: SourceStats(
+                    documents=alive.get(source_id, 0),
+                    last_document_at=from_us(start_us),
+                    last_published_at=codec.published_of(content),
+                )
+                for name, source_id, start_us, content in reading.newest(db, as_of_us)
+            }
 
     def _sources(self, db: Any) -> dict[int, str]:
         """Names of sources by number; a name is never changed, so only new ones are read."""
@@ -288,10 +287,10 @@ class SqliteRecord:
             with self._database.reading() as db:
                 names = self._sources(db)
                 rows = reading.history(db, after, last)
-            for row in rows:
-                change = _historic(row, names)
+                changes = [(names[row[2]], _historic(row, names)) for row in rows]
+            for source, change in changes:
                 if change is not None:
-                    yield names[row[2]], change
+                    yield source, change
             after = rows[-1][0] if rows else last
 
     def backup(self, path: Path) -> None:
