@@ -333,7 +333,7 @@ COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 class TestModel(Comparison.TestCase):
-    settings = settings(max_examples=25, stateful_step_count=15, **COMMON)
+    settings = settings(max_examples=15, stateful_step_count=12, **COMMON)
 
 
 @pytest.mark.slow

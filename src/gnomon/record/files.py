@@ -23,6 +23,7 @@ from gnomon.errors import ConfigError, ContentError
 Row: TypeAlias = Mapping[str, Any]
 
 _LINE_BYTES = 256_000_000
+_PACKED_BYTES = 1 << 14
 _PARQUET_ROWS = 500
 _FORMATS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".parquet")
 
@@ -66,11 +67,9 @@ def open_rows(path: Path) -> Generator[Iterator[Numbered], None, None]:
                 yield _parquet_rows(file, path)
             elif ending.endswith(".gz"):
                 with gzip.open(file) as unpacked:
-                    yield _lines(io.BufferedReader(unpacked, 1 << 20))
+                    yield _lines(_piecewise(unpacked))
             elif ending.endswith(".zst"):
-                reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-                with reader, io.BufferedReader(reader, 1 << 20) as unpacked:
-                    yield _lines(unpacked)
+                yield _lines(_piecewise(_Zstd(file)))
             else:
                 yield _lines(file)
     except OSError as error:
@@ -109,6 +108,58 @@ def _write_lines(rows: Iterable[Row], file: Any) -> int:
         file.write(encode(row) + b"\n")
         count += 1
     return count
+
+
+class _Pieces(io.RawIOBase):
+    """What is unpacked so far, so that the lines before damage are not lost with the damaged."""
+
+    def __init__(self, unpacked: Any) -> None:
+        self._unpacked = unpacked
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._unpacked.read1(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class _Zstd:
+    """Unpacks zstd frames, and notices where the last one is cut off."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._frame: Any = None
+        self._left = b""
+
+    def read1(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        while True:
+            if self._left:
+                piece, self._left = self._left[:size], self._left[size:]
+                return piece
+            packed = self._file.read(_PACKED_BYTES)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a zstd frame")
+                return b""
+            self._left = self._unpack(packed)
+
+    def _unpack(self, packed: bytes) -> bytes:
+        pieces = []
+        while packed:
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            pieces.append(self._frame.decompress(packed))
+            packed = b""
+            if self._frame.eof:
+                packed, self._frame = self._frame.unused_data, None
+        return b"".join(pieces)
+
+
+def _piecewise(unpacked: Any) -> io.BufferedReader:
+    return io.BufferedReader(_Pieces(unpacked), 1 << 16)
 
 
 def _lines(file: Any) -> Iterator[Numbered]:
