@@ -112,11 +112,19 @@ def up(
     demo: Annotated[
         bool | None, typer.Option("--demo/--no-demo", help="Show the demo world, or never.")
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A private `host:port` that sources may reach; repeatable."),
+    ] = None,
 ) -> None:
     """Follow the sources and serve the page and the API until interrupted."""
     mode = None if demo is None else "on" if demo else "off"
     loaded = _load(
-        server__host=host, server__port=port, home=home or _flags["home"], demo__mode=mode
+        server__host=host,
+        server__port=port,
+        home=home or _flags["home"],
+        demo__mode=mode,
+        net__allow=tuple(allow) if allow else None,
     )
     from gnomon.app import serve
 
