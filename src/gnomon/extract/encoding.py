@@ -26,6 +26,11 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WEB_CODECS = (
+    *("cp1251", "koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr", "cp1252", "cp1250"),
+    *("cp1253", "cp1254", "cp1255", "cp1256", "iso8859_2", "cp874"),
+)
+"""What old pages that declare nothing are written in, and a guess may choose from."""
 _SAMPLE_BYTES = 8_192
 
 
@@ -71,5 +76,6 @@ def _by_zeros(body: bytes) -> str | None:
 
 def _guess(body: bytes) -> str:
     middle = max(len(body) - _SAMPLE_BYTES, 0) // 2
-    best = from_bytes(body[middle : middle + _SAMPLE_BYTES], steps=3).best()
-    return "windows-1252" if best is None or odd_codec(best.encoding) else best.encoding
+    sample = body[middle : middle + _SAMPLE_BYTES]
+    best = from_bytes(sample, steps=3, cp_isolation=list(_WEB_CODECS)).best()
+    return "windows-1252" if best is None else best.encoding

@@ -23,7 +23,7 @@ from feedparser.sanitizer import replace_doctype
 from gnomon.extract.encoding import odd_codec
 
 MAX_DEPTH = 256
-MAX_ELEMENTS = 200_000
+MAX_ELEMENTS = 100_000
 MAX_ENTRIES = 20_000
 MAX_ATTRIBUTES = 128
 MAX_NAMESPACES = 256
