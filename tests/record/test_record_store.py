@@ -313,22 +313,23 @@ class TestSpeed:
         assert found.document is not None and found.document.text == "1500"
 
     def test_an_index_serves_every_question(self, record: SqliteRecord):
-        from gnomon.record import reading, transaction
+        from gnomon.record import erase, reading, timeline
 
         def plan(query: str, *values: Any) -> str:
             with record._database.reading() as db:
                 rows = db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
             return "; ".join(row[3] for row in rows)
 
-        numbers = transaction.seq_array([1])
+        numbers = erase.carray([1])
         names = apsw.carray(("a",))
         for query, values in (
-            (transaction._HEADS, (names,)),
-            (transaction._BEFORE, (1, 1)),
-            (transaction._AFTER, (1, 1)),
-            (transaction._AT, (1, 1)),
-            (transaction._LIVES, (numbers,)),
-            (transaction._BY_AUTHOR, (numbers, 1, 1)),
+            (timeline._HEADS, (names,)),
+            (timeline._BEFORE, (1, 1)),
+            (timeline._AFTER, (1, 1)),
+            (timeline._AT, (1, 1)),
+            (erase._OF_KEY, (1,)),
+            (erase._LIVES, (numbers,)),
+            (erase._BY_AUTHOR, (numbers, 1, 1)),
             (reading._STATE + "AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC", ("k", 1)),
             (reading._HISTORY, (1, 2, 3)),
         ):

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import apsw
 
 from gnomon.errors import StoreError, Transient
+from gnomon.log import get_logger
 from gnomon.record.codec import Unreadable
 from gnomon.record.migrations import behind, migrate
 
@@ -86,20 +87,41 @@ class Database:
     # -- connections ----------------------------------------------------------
     @contextmanager
     def reading(self) -> Generator[Any, None, None]:
-        """A connection that sees one moment of the database for as long as it is lent."""
+        """A connection for one query. Several see one moment together only in `snapshot`."""
         with self.guarded(), self._lent() as db:
             yield db
 
     @contextmanager
-    def _lent(self) -> Generator[Any, None, None]:
-        db = self._borrow()
-        try:
+    def snapshot(self) -> Generator[Any, None, None]:
+        """A connection that sees one moment of the database for as long as it is lent."""
+        with self.reading() as db:
             db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    @contextmanager
+    def _lent(self) -> Generator[Any, None, None]:
+        self._require_open()
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = self._connect()
+        try:
             yield db
         finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            self._give_back(db)
+            if self._closed:
+                db.close()
+            else:
+                self._idle.append(db)
+
+    def _connect(self) -> Any:
+        db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+        db.set_busy_timeout(_BUSY_MS)
+        db.execute("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")
+        return db
 
     @contextmanager
     def writing(self) -> Generator[Any, None, None]:
@@ -123,30 +145,18 @@ class Database:
         self._remnants = True
 
     def _scrub(self) -> None:
-        """Empty the write-ahead log; readers that hold it make that wait for a later write."""
+        """Empty the write-ahead log. What keeps it from that only delays it to a later write:
+
+        the transaction itself is durable by now and must not seem to have failed.
+        """
         self._writer.set_busy_timeout(_SCRUB_WAIT_MS)
         try:
             busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
             self._remnants = bool(busy)
-        except (apsw.BusyError, apsw.LockedError):
-            self._remnants = True
+        except apsw.Error as error:
+            get_logger().warning("record.remnants", reason=str(error))
         finally:
             self._writer.set_busy_timeout(_BUSY_MS)
-
-    def _borrow(self) -> Any:
-        self._require_open()
-        with suppress(IndexError):
-            return self._idle.pop()
-        db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
-        db.set_busy_timeout(_BUSY_MS)
-        db.execute("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")
-        return db
-
-    def _give_back(self, db: Any) -> None:
-        if self._closed:
-            db.close()
-        else:
-            self._idle.append(db)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -161,8 +171,7 @@ class Database:
             while self._idle:
                 self._idle.pop().close()
             if self._remnants:
-                with suppress(apsw.Error):
-                    self._scrub()
+                self._scrub()
             self._writer.close()
 
     # -- upkeep ---------------------------------------------------------------

@@ -59,7 +59,7 @@ CREATE TABLE log (
 CREATE INDEX log_timeline ON log (key, start_us) WHERE op < 3;
 CREATE INDEX log_source ON log (source, start_us) WHERE op = 1 AND gone IS NULL;
 CREATE INDEX log_author ON log (seq >> 16, author) WHERE author IS NOT NULL;
-CREATE INDEX log_losses ON log (op, source) WHERE op > 3;
+CREATE INDEX log_events ON log (op, source, start_us) WHERE op > 3;
 
 CREATE TABLE bodies (
   seq INTEGER PRIMARY KEY,

@@ -9,7 +9,7 @@ from typing import Any
 from gnomon.clock import from_us
 from gnomon.record import codec
 from gnomon.record.base import Entry, Found, Life, Op
-from gnomon.record.transaction import DROP, END, GAP, NOTICE, PUT
+from gnomon.record.timeline import DROP, END, GAP, NOTICE, PUT
 from gnomon.types import Document
 
 VERSION_COLUMNS = "k.key, l.source, b.content, b.extra, l.start_us, l.version, l.seq"

@@ -7,7 +7,8 @@ docs/internals/record.md for tables and reasons.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -20,7 +21,9 @@ from gnomon.clock import from_us, to_us
 from gnomon.record import codec, reading, tally
 from gnomon.record.base import Appended, Entry, Found, Historic, SourceStats, Stats
 from gnomon.record.database import Check, Database, damaged
-from gnomon.record.transaction import END, GAP, NOTICE, PUT, State, Transaction, seq_array
+from gnomon.record.erase import carray
+from gnomon.record.timeline import END, GAP, NOTICE, PUT, State
+from gnomon.record.transaction import Transaction
 from gnomon.types import (
     Batch,
     Cursor,
@@ -45,7 +48,8 @@ class SqliteRecord:
         self._state: State | None = None
         self._seen_writes = -1
         self._source_ids: dict[str, int] = {}
-        self._names: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._names = _Names(self._database)
 
     # -- writing ---------------------------------------------------------------
     def append(self, source: str, batch: Batch, *, now: datetime) -> Appended:
@@ -80,17 +84,19 @@ class SqliteRecord:
 
     @contextmanager
     def _transaction(self, now: datetime) -> Generator[Transaction, None, None]:
-        with self._database.writing() as db:
-            writes = db.pragma("data_version")
-            if self._state is None or writes != self._seen_writes:
-                self._state, self._source_ids = State.read(db), {}
-            self._seen_writes = writes
-            transaction = Transaction(db, self._state, dict(self._source_ids), now)
-            yield transaction
-            transaction.flush()
-            if transaction.purged:
-                self._database.leave_no_remnants()
-        self._state, self._source_ids = transaction.state, transaction.sources
+        with self._lock:
+            state, self._state = self._state, None  # read anew unless the end is reached
+            with self._database.writing() as db:
+                writes = db.pragma("data_version")
+                if state is None or writes != self._seen_writes:
+                    state, self._source_ids = State.read(db), {}
+                transaction = Transaction(db, state, dict(self._source_ids), now)
+                yield transaction
+                transaction.flush()
+                if transaction.purged:
+                    self._database.leave_no_remnants()
+            self._state, self._seen_writes = transaction.state, writes
+            self._source_ids = transaction.sources
 
     def pin(self, holder: str, seqs: Sequence[int]) -> None:
         """Keep these versions from retention as long as `holder` exists."""
@@ -138,12 +144,12 @@ class SqliteRecord:
         """How `key` stands at `as_of` (default: now)."""
         as_of_us = None if as_of is None else to_us(as_of)
         with self._database.reading() as db:
-            return reading.state_of(db, self._sources(db), codec.clean_name(key), as_of_us)
+            return reading.state_of(db, self._names, codec.clean_name(key), as_of_us)
 
     def version(self, key: str, version: int) -> Found:
         """That very version, whatever came after it; PURGED or EXPIRED if it is gone."""
         with self._database.reading() as db:
-            return reading.version_of(db, self._sources(db), codec.clean_name(key), version)
+            return reading.version_of(db, self._names, codec.clean_name(key), version)
 
     def versions(self, key: str) -> list[Document]:
         """All stored versions of `key`, by `observed_at`."""
@@ -154,7 +160,7 @@ class SqliteRecord:
                 "ORDER BY l.start_us, l.seq",
                 (codec.clean_name(key),),
             ).fetchall()
-            return self._documents(db, rows)
+            return self._documents(rows)
 
     def by_seq(self, seqs: Sequence[int]) -> list[Document | None]:
         """The versions with these sequence numbers, in the order given; None if dropped."""
@@ -165,17 +171,16 @@ class SqliteRecord:
                 f"SELECT {reading.VERSION_COLUMNS} FROM carray(?) c "  # noqa: S608
                 "JOIN log l ON l.seq = c.value AND l.op = 1 "
                 "JOIN keys k ON k.id = l.key JOIN bodies b ON b.seq = l.seq",
-                (seq_array(seqs),),
+                (carray(seqs),),
             ).fetchall()
-            found = {document.seq: document for document in self._documents(db, rows)}
+            found = {document.seq: document for document in self._documents(rows)}
         return [found.get(seq) for seq in seqs]
 
     def entries(self, after_seq: int, limit: int = 1000, source: str | None = None) -> list[Entry]:
         """The change log after `after_seq`, in order, at most `limit` entries."""
         with self._database.reading() as db:
-            names = self._sources(db)
-            only = _number(names, source)
-            return reading.entries(db, names, after_seq, limit, only)
+            only = _number(db, source)
+            return reading.entries(db, self._names, after_seq, limit, only)
 
     def gaps(
         self, source: str | None = None, as_of: datetime | None = None
@@ -183,18 +188,18 @@ class SqliteRecord:
         """Known losses: (source, when recorded, gap), newest first."""
         as_of_us = None if as_of is None else to_us(as_of)
         with self._database.reading() as db:
-            names = self._sources(db)
-            rows = reading.losses(db, GAP, _number(names, source), as_of_us, -1)
-            return [(names[s], from_us(at), codec.unpack_gap(body)) for s, at, body in rows]
+            rows = reading.losses(db, GAP, _number(db, source), as_of_us, -1)
+            return [(self._names[s], from_us(at), codec.unpack_gap(body)) for s, at, body in rows]
 
     def notices(
         self, source: str | None = None, limit: int = 100
     ) -> list[tuple[str, datetime, Notice]]:
         """Notices, newest first."""
         with self._database.reading() as db:
-            names = self._sources(db)
-            rows = reading.losses(db, NOTICE, _number(names, source), None, limit)
-            return [(names[s], from_us(at), codec.unpack_notice(body)) for s, at, body in rows]
+            rows = reading.losses(db, NOTICE, _number(db, source), None, limit)
+            return [
+                (self._names[s], from_us(at), codec.unpack_notice(body)) for s, at, body in rows
+            ]
 
     def blob(self, hash: str) -> tuple[bytes, str] | None:
         """Content and media type; None if unknown or purged."""
@@ -210,7 +215,7 @@ class SqliteRecord:
 
     def stats(self) -> Stats:
         """Counts and sizes. `purged` counts versions."""
-        with self._database.reading() as db:
+        with self._database.snapshot() as db:
             state = State.read(db)
             documents = sum(tally.alive(db).values())
         return Stats(
@@ -225,7 +230,7 @@ class SqliteRecord:
     def source_stats(self, as_of: datetime | None = None) -> dict[str, SourceStats]:
         """Per source that had brought something by then; `last_published_at` is of its newest."""
         as_of_us = None if as_of is None else to_us(as_of)
-        with self._database.reading() as db:
+        with self._database.snapshot() as db:
             alive = tally.alive(db, as_of_us)
             return {
                 name: SourceStats(
@@ -236,16 +241,8 @@ class SqliteRecord:
                 for name, source_id, start_us, content in reading.newest(db, as_of_us)
             }
 
-    def _sources(self, db: Any) -> dict[int, str]:
-        """Names of sources by number; a name is never changed, so only new ones are read."""
-        last = db.execute("SELECT ifnull(max(id), 0) FROM sources").fetchall()[0][0]
-        if last != len(self._names):
-            self._names = dict(db.execute("SELECT id, name FROM sources").fetchall())
-        return self._names
-
-    def _documents(self, db: Any, rows: Iterable[Any]) -> list[Document]:
-        names = self._sources(db)
-        return [d for row in rows if (d := reading.document(row, names)) is not None]
+    def _documents(self, rows: Iterable[Any]) -> list[Document]:
+        return [d for row in rows if (d := reading.document(row, self._names)) is not None]
 
     # -- configured sources ----------------------------------------------------
     def put_source(self, config: SourceConfig) -> None:
@@ -285,9 +282,8 @@ class SqliteRecord:
         after, last = 0, self.last_seq()
         while after < last:
             with self._database.reading() as db:
-                names = self._sources(db)
                 rows = reading.history(db, after, last)
-                changes = [(names[row[2]], _historic(row, names)) for row in rows]
+                changes = [(self._names[row[2]], _historic(row, self._names)) for row in rows]
             for source, change in changes:
                 if change is not None:
                     yield source, change
@@ -299,7 +295,7 @@ class SqliteRecord:
 
     def check(self) -> None:
         """Raise StoreError if the stored data are damaged. Reads everything."""
-        with self._database.reading() as db:
+        with self._database.snapshot() as db:
             self._database.check(db)
             faults = reading.faults(db)
         if faults:
@@ -310,15 +306,28 @@ class SqliteRecord:
         self._database.close()
 
 
-def _number(names: dict[int, str], source: str | None) -> int | None:
+class _Names(dict[int, str]):
+    """Names of sources by number. Neither is ever changed, so only new ones are read."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def __missing__(self, number: int) -> str:
+        with self._database.reading() as db:
+            self.update(db.execute("SELECT id, name FROM sources").fetchall())
+        return self.get(number, "")
+
+
+def _number(db: Any, source: str | None) -> int | None:
     """The number of a source; one that no source has if it is unknown."""
     if source is None:
         return None
-    source = codec.clean_name(source)
-    return next((number for number, name in names.items() if name == source), -1)
+    found = db.execute("SELECT id FROM sources WHERE name = ?", (codec.clean_name(source),))
+    return next((number for (number,) in found.fetchall()), -1)
 
 
-def _historic(row: Any, names: dict[int, str]) -> Historic | None:
+def _historic(row: Any, names: Mapping[int, str]) -> Historic | None:
     seq, op, source_id, start_us, key, version, content, extra, follows_stored = row
     if op == GAP:
         gap = codec.unpack_gap(content)

@@ -10,107 +10,31 @@ Nothing here commits: `SqliteRecord` does, or undoes everything.
 
 from __future__ import annotations
 
-import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import apsw
 import msgspec
 
 from gnomon.clock import from_us, to_us
 from gnomon.errors import ContentError
-from gnomon.record import codec, tally
+from gnomon.record import codec, erase, tally
 from gnomon.record.base import Appended, Entry, Life, Op
+from gnomon.record.timeline import (
+    DROP,
+    END,
+    GAP,
+    NOTICE,
+    PUT,
+    Head,
+    Place,
+    State,
+    entries_at,
+    heads,
+    place_within,
+)
 from gnomon.types import Change, Delete, Document, Gap, Notice, Purge, Upsert
-
-PUT, END, DROP, GAP, NOTICE = 1, 2, 3, 4, 5
-"""`Op` as the database writes it; timelines consist of PUT and END."""
-
-_HEADS = """
-SELECT k.key, k.id, k.versions, k.purged_us,
-       l.seq, l.start_us, l.op = 1 AND l.gone IS NULL, l.source, b.content
-FROM carray(?) c JOIN keys k ON k.key = c.value
-LEFT JOIN log l ON l.seq = (
-  SELECT seq FROM log WHERE key = k.id AND op < 3 ORDER BY start_us DESC, seq DESC LIMIT 1)
-LEFT JOIN bodies b ON b.seq = l.seq
-"""
-_BEFORE = """
-SELECT l.seq, l.op = 1 AND l.gone IS NULL, l.source, b.content
-FROM log l LEFT JOIN bodies b ON b.seq = l.seq
-WHERE l.key = ? AND l.op < 3 AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC LIMIT 1
-"""
-_AFTER = "SELECT min(start_us) FROM log WHERE key = ? AND op < 3 AND start_us > ?"
-_AT = """
-SELECT l.op, l.source, b.content, d.content
-FROM log l LEFT JOIN bodies b ON b.seq = l.seq LEFT JOIN bodies d ON d.seq = l.gone
-WHERE l.key = ? AND l.op < 3 AND l.start_us = ?
-"""
-_LIVES = """
-SELECT l.seq, l.source, l.start_us, (
-  SELECT start_us FROM log n
-  WHERE n.key = l.key AND n.op < 3 AND (n.start_us, n.seq) > (l.start_us, l.seq)
-  ORDER BY n.start_us, n.seq LIMIT 1)
-FROM carray(?) c JOIN log l ON l.seq = c.value
-"""
-_BY_AUTHOR = """
-SELECT l.seq, b.content FROM carray(?) c
-JOIN log l ON l.seq >> 16 = c.value AND l.author = ? AND l.author IS NOT NULL AND l.source = ?
-JOIN bodies b ON b.seq = l.seq
-"""
-
-
-class State(msgspec.Struct):
-    """Where the record stands; kept in memory between transactions."""
-
-    last_seq: int
-    last_key: int
-    stamp_us: int
-    """The latest live stamp: the clock may be set back, stamps are not."""
-    versions: int
-    purged: int
-    gaps: int
-
-    @classmethod
-    def read(cls, db: Any) -> State:
-        """The state as the database has it."""
-        stamp_us, versions, purged, gaps, seq, key = db.execute(
-            "SELECT stamp_us, versions, purged, gaps, "
-            "(SELECT ifnull(max(seq), 0) FROM log), (SELECT ifnull(max(id), 0) FROM keys) "
-            "FROM state"
-        ).fetchall()[0]
-        return cls(seq, key, stamp_us, versions, purged, gaps)
-
-
-class Head(msgspec.Struct, gc=False):
-    """The end of a key's timeline, as this transaction sees it."""
-
-    key: str
-    id: int
-    versions: int = 0
-    purged_us: int | None = None
-    seq: int = 0
-    """The last entry of the timeline; 0 if it is empty."""
-    start_us: int = 0
-    alive: bool = False
-    source: int = 0
-    content: bytes = b""
-    fresh: bool = True
-    """The key is not in the database yet."""
-    touched_seq: int = 0
-    """The newest entry that this transaction gave the key."""
-
-
-class _Place(NamedTuple):
-    """Where an entry belongs in a timeline: after a live version (or none), until the next."""
-
-    start_us: int
-    prev_seq: int | None = None
-    prev_source: int = 0
-    prev_content: bytes = b""
-    until_us: int | None = None
 
 
 class Transaction:
@@ -155,12 +79,7 @@ class Transaction:
             )
         if not wanted:
             return changes
-        for row in self._db.execute(_HEADS, (apsw.carray(tuple(wanted)),)):
-            head = Head(key=row[0], id=row[1], versions=row[2], purged_us=row[3], fresh=False)
-            self._heads[head.key] = head
-            if row[4] is not None:
-                head.seq, head.start_us, head.source = row[4], row[5], row[7]
-                head.alive, head.content = bool(row[6]), row[8] or b""
+        self._heads = heads(self._db, wanted)
         # In the order of their names, so that the index of names is filled page by page.
         for key in sorted(wanted - self._heads.keys()):
             self.state.last_key += 1
@@ -168,9 +87,10 @@ class Transaction:
         return changes
 
     def apply(self, source: str, change: Change, *, history: bool = False) -> None:
-        """Apply one change that `look_up` knows. `history` stores also what changes nothing now:
+        """Apply one change that `look_up` knows.
 
-        imports come in any order, and what repeats its neighbour today need not do so tomorrow.
+        `history` also stores what changes nothing now: imports come in any order, and what
+        repeats its neighbour today need not do so after the next one.
         """
         source_id = self.source_id(source)
         if isinstance(change, Upsert):
@@ -190,14 +110,10 @@ class Transaction:
             raise ContentError(f"{type(change).__name__} is no change.", code="change.unknown")
 
     def expire(self, source: str, before_us: int, limit: int) -> None:
-        """Drop up to `limit` versions of `source` observed before, but none that is pinned."""
+        """Drop up to `limit` versions of `source` observed before that; none that is pinned."""
         source_id = self.source_id(source)
-        rows = self._db.execute(
-            "SELECT seq FROM log WHERE source = ? AND op = 1 AND gone IS NULL AND start_us < ? "
-            "AND seq NOT IN (SELECT seq FROM pins) ORDER BY start_us, seq LIMIT ?",
-            (source_id, before_us, limit),
-        )
-        self._drop(source_id, source, "", [seq for (seq,) in rows], Life.EXPIRED, "")
+        seqs = erase.by_age(self._db, source_id, before_us, limit)
+        self._drop(source_id, source, "", seqs, Life.EXPIRED, "")
 
     def move_cursor(self, source: str, cursor: str) -> None:
         """Remember where the source stands."""
@@ -262,11 +178,15 @@ class Transaction:
         observed_at = document.observed_at
         if observed_at is None:
             # What is not stored must not move the stamp either, so the common case comes first.
-            if head.alive and head.start_us <= self._stamp_us and not history:
-                repeats = head.source == source_id and codec.same(head.content, content)
-                if repeats:
-                    self._unchanged += 1
-                    return
+            if (
+                head.alive
+                and not history
+                and head.source == source_id
+                and head.start_us <= self._stamp_us
+                and codec.same(head.content, content)
+            ):
+                self._unchanged += 1
+                return
             place = self._place_live(head)
         else:
             start_us = _moment(observed_at, head.key)
@@ -297,7 +217,7 @@ class Transaction:
                 start_us,
                 until_us,
                 prev_seq,
-                _author_hash(author) if author else None,
+                erase.author_hash(author) if author else None,
             )
         )
         self._bodies.append((seq, content, extra))
@@ -356,11 +276,11 @@ class Transaction:
             head.seq, head.start_us, head.source = seq, start_us, source_id
             head.alive, head.content = alive, content
 
-    def _place_live(self, head: Head) -> _Place:
+    def _place_live(self, head: Head) -> Place:
         """A place at the live stamp, which moves on so that no two entries of a key share it."""
         if not head.seq and head.purged_us is None:
             self.state.stamp_us = self._stamp_us
-            return _Place(self._stamp_us)
+            return Place(self._stamp_us)
         taken_us = max(
             head.start_us if head.seq and head.start_us == self._stamp_us else self._stamp_us - 1,
             -1 if head.purged_us is None else head.purged_us,
@@ -371,18 +291,13 @@ class Transaction:
         self.state.stamp_us = self._stamp_us
         return self._place(head, self._stamp_us)
 
-    def _place(self, head: Head, start_us: int) -> _Place:
+    def _place(self, head: Head, start_us: int) -> Place:
         if not head.seq or start_us > head.start_us:
             if head.alive:
-                return _Place(start_us, head.seq, head.source, head.content)
-            return _Place(start_us)
+                return Place(start_us, head.seq, head.source, head.content)
+            return Place(start_us)
         self._flush_for(head)
-        before = self._db.execute(_BEFORE, (head.id, start_us)).fetchall()
-        until_us = self._db.execute(_AFTER, (head.id, start_us)).fetchall()[0][0]
-        if not before or not before[0][1]:
-            return _Place(start_us, until_us=until_us)
-        seq, _, source_id, content = before[0]
-        return _Place(start_us, seq, source_id, content, until_us)
+        return place_within(self._db, head, start_us)
 
     def _known(self, head: Head, start_us: int, op: int, source_id: int, content: bytes) -> bool:
         """Whether a change from the past adds nothing: it is there already, or was purged."""
@@ -399,10 +314,9 @@ class Transaction:
                 return True
         return False
 
-    def _at(self, head: Head, start_us: int) -> list[Any]:
+    def _at(self, head: Head, start_us: int) -> list[tuple[int, int, bytes, bytes | None]]:
         self._flush_for(head)
-        rows: list[Any] = self._db.execute(_AT, (head.id, start_us)).fetchall()
-        return rows
+        return entries_at(self._db, head, start_us)
 
     def _flush_for(self, head: Head) -> None:
         """Before the database is asked about a key, it must know what this transaction did."""
@@ -428,21 +342,14 @@ class Transaction:
         self.flush()
         if purge.author:
             author = codec.clean(purge.author)
-            parts = array("q", range((self.state.last_seq >> 16) + 1))
-            rows = self._db.execute(
-                _BY_AUTHOR, (apsw.carray(parts), _author_hash(author), source_id)
-            )
-            seqs = [seq for seq, content in rows if codec.author_of(content) == author]
-            self._drop(source_id, source, "", sorted(seqs), Life.PURGED, purge.reason)
+            seqs = erase.by_author(self._db, author, source_id, self.state.last_seq)
+            self._drop(source_id, source, "", seqs, Life.PURGED, purge.reason)
             return
         head = self._heads[purge.key]
-        rows = self._db.execute(
-            "SELECT seq FROM log WHERE key = ? AND op = 1 AND op < 3 AND gone IS NULL", (head.id,)
-        )
-        seqs = sorted(seq for (seq,) in rows)
         if head.seq:
             head.purged_us = self._stamp_us
             self._changed[head.id] = head
+        seqs = erase.by_key(self._db, head.id)
         self._drop(source_id, source, head.key, seqs, Life.PURGED, purge.reason)
 
     def _drop(
@@ -452,41 +359,22 @@ class Transaction:
         if not seqs:
             self._unchanged += life is Life.PURGED
             return
-        db, dropped = self._db, set(seqs)
-        carray = apsw.carray(array("q", seqs))
-        for _, owner, start_us, until_us in db.execute(_LIVES, (carray,)).fetchall():
+        for owner, start_us, until_us in erase.lives(self._db, seqs):
             self._count(owner, start_us, until_us, -1)
         body = codec.pack_plain((life.value, reason))
         seq = self._event(DROP, source_id, self._stamp_us, body, codec.pack_plain(seqs), key)
-        db.execute("DELETE FROM bodies WHERE seq IN (SELECT value FROM carray(?))", (carray,))
-        db.execute(
-            "UPDATE log SET gone = ?, author = NULL WHERE seq IN (SELECT value FROM carray(?))",
-            (seq, carray),
-        )
-        self._drop_blobs(carray)
+        erase.erase(self._db, seqs, seq)
         self.state.versions -= len(seqs)
         if life is Life.PURGED:
-            db.execute("DELETE FROM pins WHERE seq IN (SELECT value FROM carray(?))", (carray,))
+            erase.unpin(self._db, seqs)
             self.state.purged += len(seqs)
             self.purged = True
-        for head in self._heads.values():
+        dropped = set(seqs)
+        for head in [self._heads[key]] if key else self._heads.values():
             if head.seq in dropped:
                 head.alive, head.content = False, b""
         self._enter(seq, Op.DROP, source, key=key, start_us=self._stamp_us, dropped=tuple(seqs))
         self.flush()  # what is applied next may ask the database why a version went
-
-    def _drop_blobs(self, carray: Any) -> None:
-        """Release attachments, and remove those that no version holds any more."""
-        db = self._db
-        rows = db.execute(
-            "DELETE FROM attached WHERE seq IN (SELECT value FROM carray(?)) RETURNING hash",
-            (carray,),
-        ).fetchall()
-        db.executemany(
-            "DELETE FROM blobs WHERE hash = ?1 "
-            "AND NOT EXISTS (SELECT 1 FROM attached WHERE hash = ?1)",
-            sorted(set(rows)),
-        )
 
     # -- other entries --------------------------------------------------------
     def _gap(self, source_id: int, source: str, gap: Gap, history: bool) -> None:
@@ -505,14 +393,15 @@ class Transaction:
         self._enter(seq, Op.GAP, source, start_us=at_us, gap=codec.unpack_gap(body))
 
     def _has_gap(self, source_id: int, gap: Gap, at_us: int, body: bytes) -> bool:
+        """Whether the very same gap is stored; one without a moment, at whatever moment."""
         self.flush()
+        anywhen = gap.observed_at is None
         rows = self._db.execute(
-            "SELECT l.start_us, b.content FROM log l JOIN bodies b ON b.seq = l.seq "
-            "WHERE l.op = 4 AND l.op > 3 AND l.source = ?",
-            (source_id,),
+            "SELECT b.content FROM log l JOIN bodies b ON b.seq = l.seq WHERE l.op = 4 "
+            "AND l.op > 3 AND l.source = ? AND l.start_us BETWEEN ? AND ?",
+            (source_id, -(2**63) if anywhen else at_us, 2**63 - 1 if anywhen else at_us),
         )
-        timeless = gap.observed_at is None
-        return any((timeless or at == at_us) and codec.same(b, body) for at, b in rows)
+        return any(codec.same(content, body) for (content,) in rows)
 
     def _event(
         self,
@@ -564,15 +453,5 @@ def _moment(moment: datetime, key: str) -> int:
         ) from None
 
 
-def _author_hash(author: str) -> int:
-    # Candidates are compared in full, so a short hash is enough.
-    return zlib.crc32(author.encode())
-
-
 def _life(dropped: bytes | None) -> Life | None:
     return None if dropped is None else Life(codec.unpack_plain(dropped)[0])
-
-
-def seq_array(seqs: Sequence[int]) -> Any:
-    """Sequence numbers as SQL's `carray(?)` takes them; there must be one at least."""
-    return apsw.carray(array("q", seqs))
