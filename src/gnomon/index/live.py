@@ -90,9 +90,10 @@ class LiveIndex:
         seqs = self._shelf.seq.rows[:rows]
         if rows and (np.diff(seqs) <= 0).any():
             raise StoreError("The columns are out of order.", code="index.damaged")
-        applied = max(self._meta.applied_seq, int(seqs[-1]) if rows else 0)
-        if not rows:
-            applied = self._meta.applied_seq if self._meta.clean else 0
+        # A crash may have come between tantivy's commit and the ends of lives: those entries are
+        # applied once more, but what has a row already gets no second one.
+        self._last_row_seq = int(seqs[-1]) if rows else 0
+        applied = self._meta.applied_seq
         self._seen_seq = applied
         self._ends: list[tuple[int, int]] = []
         self._publish(applied)
@@ -141,7 +142,8 @@ class LiveIndex:
             elif entry.op in (Op.PUT, Op.END):
                 if entry.prev_seq is not None:
                     self._ends.append((entry.prev_seq, entry.start_us))
-                if entry.document is not None and entry.document.policy.index:
+                document = entry.document
+                if document and document.policy.index and entry.seq > self._last_row_seq:
                     puts.append(entry)
         self._put(puts)
 
