@@ -44,6 +44,7 @@ from gnomon.types import SourceConfig
 
 DEMO_PREFIX = "demo:"
 _STOP_GRACE_S = 5
+_MAX_CONNECTIONS = 1_000
 _CATCH_UP_S = 0.5
 _ALL_INDEXED_S = 600.0
 
@@ -112,6 +113,8 @@ async def _serve(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                server_header=False,
+                limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_STOP_GRACE_S,
             )
         )

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon import __version__, settings
-from gnomon.client import Client, running
+from gnomon.client import Client, described, running
 from gnomon.errors import ConfigError, GnomonError
 
 app = typer.Typer(
@@ -154,7 +154,7 @@ def ask(
             elif event == "finished":
                 answer = data["answer"]
             elif event == "error":
-                raise GnomonError(data["message"], code=data["code"], hint=data.get("hint", ""))
+                raise described(data["message"], data["code"], data.get("hint") or "")
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
@@ -417,3 +417,5 @@ def main() -> None:
         sys.exit(error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

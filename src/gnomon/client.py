@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from gnomon.errors import ConfigError, GnomonError, UpstreamTransient
+from gnomon.errors import ConfigError, GnomonError, StoreError, UpstreamError, UpstreamTransient
 from gnomon.settings import Settings
 
 
@@ -96,7 +96,17 @@ def _described(status: int, content: bytes) -> GnomonError:
     inner = body.get("error") if isinstance(body, Mapping) else None
     problem: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body
     message = problem.get("detail") or problem.get("message") or f"The server answered {status}."
-    kind = ConfigError if status < 500 else GnomonError
-    return kind(
-        str(message), code=str(problem.get("code") or "http"), hint=str(problem.get("hint") or "")
-    )
+    code, hint = str(problem.get("code") or "http"), str(problem.get("hint") or "")
+    return described(str(message), code, hint, status)
+
+
+def described(message: str, code: str, hint: str = "", status: int = 500) -> GnomonError:
+    """An error as the server told it, of the class that decides the exit status."""
+    kind: type[GnomonError] = GnomonError
+    if code.startswith(("net.", "feed.", "page.", "upstream")):
+        kind = UpstreamError
+    elif code.startswith(("record.", "index.", "store")):
+        kind = StoreError
+    elif status < 500 or code.startswith(("question.", "request.")):
+        kind = ConfigError
+    return kind(message, code=code, hint=hint)

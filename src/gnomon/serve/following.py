@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -145,14 +146,16 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 
 
 async def _config(services: Services, name: str) -> SourceConfig:
-    for config in await asyncio.to_thread(services.record.sources):
+    configs = await asyncio.to_thread(services.record.sources)
+    for config in configs:
         if config.name == name:
             return config
+    near = difflib.get_close_matches(name, [config.name for config in configs], n=1)
     raise ApiError(
         404,
         f"There is no source {shown(name)}.",
         code="source.unknown",
-        hint="GET /v1/sources lists them.",
+        hint=f"Did you mean {near[0]}?" if near else "GET /v1/sources lists them.",
         param="name",
     )
 
