@@ -147,6 +147,13 @@ class _Bounded:
             raise HostileFeed(f"it uses more than {MAX_NAMESPACES} namespaces")
         super().track_namespace(prefix, uri)  # type: ignore[misc]
 
+    def handle_data(self: Any, text: str, escape: int = 1) -> None:
+        # Called for every reference in escaped markup; feedparser's own dictionaries are slow.
+        if escape and dict.get(self.contentparams, "type") == "application/xhtml+xml":
+            super().handle_data(text, escape)  # type: ignore[misc]
+        elif self.elementstack:
+            self.elementstack[-1][2].append(text)
+
     def pop(self: Any, element: str, strip_whitespace: int = 1) -> Any:
         if self.elementstack and element not in _LONG and self.elementstack[-1][0] == element:
             limit = _PERSON_CHARS if element.rpartition("_")[2] in _PERSONS else _FIELD_CHARS
