@@ -330,7 +330,7 @@ class TestSpeed:
             (erase._OF_KEY, (1,)),
             (erase._LIVES, (numbers,)),
             (erase._BY_AUTHOR, (numbers, 1, 1)),
-            (reading._STATE + "AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC", ("k", 1)),
+            (reading._AS_OF, ("k", 1)),
             (reading._HISTORY, (1, 2, 3)),
         ):
             shown = plan(query, *values)

@@ -207,6 +207,8 @@ def clean(text: str) -> str:
 
 def clean_name(name: str) -> str:
     """`name` as an identifier can be stored: neither lone surrogates nor NUL."""
+    if is_clean_name(name):
+        return name
     return clean(name).replace("\0", "\ufffd")
 
 

@@ -64,7 +64,7 @@ class Database:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise _cannot_open(path, str(error)) from error
-            self._writer = apsw.Connection(str(path))
+            self._writer = _connected(path)
             try:
                 self._prepare(check)
             except BaseException:
@@ -73,7 +73,6 @@ class Database:
 
     def _prepare(self, check: Check) -> None:
         db = self._writer
-        db.set_busy_timeout(_BUSY_MS)
         behind(db, self.path)  # before anything is changed in a file that may not be ours
         db.pragma("journal_mode", "wal")
         for setting in _SETTINGS:
@@ -118,8 +117,7 @@ class Database:
                 self._idle.append(db)
 
     def _connect(self) -> Any:
-        db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
-        db.set_busy_timeout(_BUSY_MS)
+        db = _connected(self.path)
         db.execute("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")
         return db
 
@@ -281,6 +279,15 @@ class Database:
             return int(self._writer.system_errno)
         except (AttributeError, apsw.Error):
             return 0
+
+
+def _connected(path: Path) -> Any:
+    db = apsw.Connection(str(path))
+    db.set_busy_timeout(_BUSY_MS)
+    # Without this guarantee, every new bound on a time makes SQLite plan the query anew, which
+    # costs three times what running it does.
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    return db
 
 
 def damaged(path: Path, detail: str) -> StoreError:

@@ -20,6 +20,8 @@ LEFT JOIN bodies b ON b.seq = l.seq
 LEFT JOIN log d ON d.seq = l.gone LEFT JOIN bodies db ON db.seq = l.gone
 WHERE k.key = ? AND l.op < 3
 """  # noqa: S608
+_AS_OF = _STATE + "AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC"
+_VERSION = _STATE + "AND l.op = 1 AND l.version = ?"
 _ENTRIES = """
 SELECT l.seq, l.op, l.source, l.start_us, l.until_us, l.prev_seq, l.version,
        k.key, b.content, b.extra
@@ -45,9 +47,7 @@ def document(row: Any, sources: Mapping[int, str]) -> Document | None:
 def state_of(db: Any, sources: Mapping[int, str], key: str, as_of_us: int | None) -> Found:
     """How `key` stands at a moment, or after everything known of it."""
     until_us = _LAST_US if as_of_us is None else as_of_us
-    rows = db.execute(
-        _STATE + "AND l.start_us <= ? ORDER BY l.start_us DESC, l.seq DESC", (key, until_us)
-    )
+    rows = db.execute(_AS_OF, (key, until_us))
     since: datetime | None = None
     for row in rows:
         if row[0] == END:
@@ -63,7 +63,7 @@ def state_of(db: Any, sources: Mapping[int, str], key: str, as_of_us: int | None
 
 def version_of(db: Any, sources: Mapping[int, str], key: str, version: int) -> Found:
     """One version, whatever came after it."""
-    found = db.execute(_STATE + "AND l.op = 1 AND l.version = ?", (key, version)).fetchall()
+    found = db.execute(_VERSION, (key, version)).fetchall()
     if not found:
         return Found(life=Life.UNKNOWN)
     row = found[0]
