@@ -58,6 +58,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     as_of: datetime | None = None
     """The moment to answer as of; None is now."""
+    focus: str = ""
+    """The clause that asks, without the statements before it."""
     state: bool = False
     """Whether it asks how something stands, so that a newer statement replaces an older one."""
 

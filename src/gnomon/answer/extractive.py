@@ -24,6 +24,8 @@ from gnomon.answer.judgement import (
     length_off,
     likelihood,
     named_in,
+    novelty,
+    recentness,
     spread,
     type_present,
     weighed,
@@ -46,6 +48,7 @@ _ALSO_FROM = 0.6
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
 _REPEATS = 0.6
+_OPENING_CHARS = 200
 _LEANS = re.compile(
     r"^[\"“'(]*(?:but|however|and|so|also|then|still|instead|meanwhile|he|she|they|it|his|her|their|"
     r"its|this|that|these|those|such|both|there|aber|er|sie|dies\w*|mais|il|elle|pero)\b",
@@ -54,6 +57,10 @@ _LEANS = re.compile(
 _HEDGED = re.compile(
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
     r"someone said|not confirmed|angeblich)\b",
+    re.IGNORECASE,
+)
+_HOW_TO = re.compile(
+    r"\bhow (?:do|can|should|to)\b|\bwhat (?:should|must|can) (?:i|we|you|people|residents)\b",
     re.IGNORECASE,
 )
 _CORRECTS = re.compile(r"\b(?:correct(?:ion|ed|s)|clarif|retract|berichtig|update)", re.IGNORECASE)
@@ -108,12 +115,14 @@ class ExtractiveWriter:
         if not ranked or ranked[0].likelihood < ANSWER_FROM:
             return []
         chosen = _select(ranked, plan, question.max_sentences)
-        return [_draft(c, passages) for c in chosen]
+        return [_draft(c, chosen, passages) for c in chosen]
 
     def rank(self, plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
         """Every quotable sentence with its likelihood, superseded ones last, best first."""
+        if not plan.terms:
+            return _newest(plan, passages, plan.as_of or self._clock.now())
         weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
-        candidates = _candidates(plan, passages, weights)
+        candidates = _candidates(plan, passages, weights, plan.as_of or self._clock.now())
         self._add_meaning(plan, candidates)
         for c in candidates:
             c.likelihood = likelihood(c.signals)
@@ -153,8 +162,12 @@ class ExtractiveWriter:
 
 
 def _candidates(
-    plan: Plan, passages: Sequence[Passage], weights: Mapping[str, float]
+    plan: Plan, passages: Sequence[Passage], weights: Mapping[str, float], now: datetime
 ) -> list[Candidate]:
+    asked = plan.search_text
+    asking = stems(plan.focus)
+    focused = {t: w for t, w in weights.items() if t in asking} or weights
+    said = stems(asked)
     ranks = spread([p.score for p in passages])
     out = []
     for i, passage in enumerate(passages):
@@ -163,11 +176,12 @@ def _candidates(
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         for j, span in enumerate(cut):
             text = passage.text[span.start : span.end]
-            if asks(text) or addresses_machine(text) or not any(c.isalpha() for c in text):
+            # What residents must do is what an alert is for.
+            orders = passage.document.kind != "alert" and not _HOW_TO.search(asked)
+            if asks(text) or addresses_machine(text, orders=orders) or not _speaks(text):
                 continue
             around = set(title).union(*held[max(0, j - 1) : j + 2])
             near = passage.text[cut[max(0, j - 1)].start : cut[min(len(cut) - 1, j + 1)].end]
-            asked = plan.search_text
             signals = Signals(
                 covered=weighed(set(held[j]), weights),
                 covered_around=weighed(around, weights),
@@ -177,6 +191,9 @@ def _candidates(
                 passage=ranks[i],
                 lead=1.0 / (1.0 + (passage.start + span.start) / 1_000),
                 length=length_off(text),
+                focus=weighed(around, focused),
+                new=novelty(said, stems(text)),
+                recent=recentness((now - time_of(passage.document)).total_seconds(), plan.recency),
             )
             out.append(
                 Candidate(
@@ -190,6 +207,10 @@ def _candidates(
                 )
             )
     return out
+
+
+def _speaks(text: str) -> bool:
+    return any(c.isalpha() for c in text)
 
 
 def _reliable(passage: Passage, text: str) -> bool:
@@ -245,6 +266,10 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
             chosen.append(c)
     first = chosen[0]
     rest = sorted(chosen[1:], key=lambda c: (c.passage != first.passage, c.passage, c.span.start))
+    before = [c for c in rest if c.passage == first.passage and c.span.end <= first.span.start]
+    if before and _LEANS.match(first.text):
+        rest.remove(before[-1])
+        return [before[-1], first, *rest]
     return [first, *rest]
 
 
@@ -260,7 +285,19 @@ def _repeats(c: Candidate, other: Candidate) -> bool:
     return not mine or not theirs or bool(mine & theirs)
 
 
-def _draft(c: Candidate, passages: Sequence[Passage]) -> Draft:
+def _newest(plan: Plan, passages: Sequence[Passage], now: datetime) -> list[Candidate]:
+    """The opening of each document, newest first, for a question about nothing in particular."""
+    opened: dict[str, Candidate] = {}
+    for c in sorted(_candidates(plan, passages, {}, now), key=lambda c: (c.passage, c.span.start)):
+        passage = passages[c.passage]
+        key = passage.document.key
+        if key not in opened and passage.start + c.span.start < _OPENING_CHARS:
+            c.likelihood = 1.0
+            opened[key] = c
+    return sorted(opened.values(), key=lambda c: c.time, reverse=True)
+
+
+def _draft(c: Candidate, chosen: Sequence[Candidate], passages: Sequence[Passage]) -> Draft:
     """The sentence, with its predecessor where it cannot stand alone."""
     start = c.span.start
     text = passages[c.passage].text
@@ -268,7 +305,14 @@ def _draft(c: Candidate, passages: Sequence[Passage]) -> Draft:
         before = [s for s in sentences(text) if s.end <= c.span.start]
         gap = text[before[-1].end : c.span.start] if before else ""
         said = text[before[-1].start : before[-1].end] if before else ""
-        if before and "\n\n" not in gap and not asks(said) and not addresses_machine(said):
+        told = any(o.passage == c.passage and before and o.span == before[-1] for o in chosen)
+        if (
+            before
+            and not told
+            and "\n\n" not in gap
+            and not asks(said)
+            and not addresses_machine(said)
+        ):
             start = before[-1].start
     quote = text[start : c.span.end]
     return Draft(

@@ -28,6 +28,7 @@ _CITED = re.compile(r"\[(\d{1,3})\]")
 _SENTENCE = re.compile(
     r"\s*(?P<text>[^\[\]]*(?:\[(?!\d)[^\]]*\][^\[\]]*)*)(?P<marks>(?:\s*\[\d{1,3}\])+)\s*[.!?]?"
 )
+_MAY_GO_ON = re.compile(r"\s*(?:\[\d{0,3})?")
 _NO_ANSWER = re.compile(r"^\W*NO ANSWER\b", re.IGNORECASE)
 _MAX_SPANS = 3
 _MAX_TURNS = 4
@@ -83,7 +84,7 @@ class Reader:
         drafts = []
         while match := _SENTENCE.match(self._rest):
             # Another mark or a full stop may follow: wait for what cannot belong to it.
-            if match.end() == len(self._rest):
+            if _MAY_GO_ON.fullmatch(self._rest[match.end() :]):
                 break
             drafts += self._draft(match)
             self._rest = self._rest[match.end() :]

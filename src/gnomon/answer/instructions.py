@@ -15,7 +15,7 @@ _ADDRESSES_MACHINE = re.compile(
     r"|\b(?:system|developer) (?:prompt|message)\b"
     r"|\byou are (?:now )?(?:an? )?(?:AI|assistant|chatbot|language model|LLM|GPT|DAN)\b"
     r"|\b(?:AI|LLM) (?:assistants?|models?|agents?)\b.{0,60}\b(?:must|should|please)\b"
-    r"|\bin your (?:answer|answers|reply|replies|response|responses|output|summary)\b"
+    r"|\b(?:in|to|of) your (?:answers?|repl(?:y|ies)|responses?|output|summary|messages?)\b"
     r"|\b(?:your|the) (?:answer|reply|response|output) (?:must|should|has to|with|in|to|by|using)\b"
     r"|\b(?:answer|reply|respond)\b.{0,20}\b(?:only|using|with|in)\b.{0,60}\b(?:letters?|emojis?|"
     r"words?|symbols?|numbers?|language|json|base64|rhymes?|code|alphanumeric)\b"
@@ -23,19 +23,25 @@ _ADDRESSES_MACHINE = re.compile(
     r"|\bas an (?:AI|assistant)\b|\[/?INST\]|<\|?(?:im_start|im_end|system)\|?>",
     re.IGNORECASE | re.DOTALL,
 )
-_ORDER = re.compile(
+_LEAD_IN = (
     r"^\W*(?:please\s+|now\s+|then\s+|also\s+|kindly\s+)*"
     r"(?:(?:can|could|would|will) you (?:please )?)?"
-    r"(?:answer|analy[sz]e|append|assist|begin|break down|calculate|change|combine|compose|compute|"
-    r"convert|craft|create|delete|describe|develop|devise|display|draft|encode|encrypt|end|ensure|"
+)
+_ORDER = re.compile(
+    _LEAD_IN
+    + r"(?:(?:answer|analy[sz]e|append|assist|break down|calculate|combine|compose|compute|"
+    r"convert|craft|create|delete|describe|develop|devise|display|draft|encode|encrypt|ensure|"
     r"evaluate|execute|explain|express|fetch|find me|flip|generate|give me|highlight|identify|"
     r"ignore|implement|include|incorporate|insert|install|integrate|interchange|interleave|"
-    r"introduce|invert|list|load|make|merge|mimic|mirror|mix|modify|monitor|obtain|offer|omit|open|"
-    r"output|perform|predict|present|print|produce|promote|propose|provide|put|read|recommend|"
-    r"rearrange|refer|reformat|remove|repeat|replace|report|reply|respond|retrieve|reverse|rewrite|"
-    r"run|say|scramble|search|send|set|show|simulate|spread|start|suggest|summari[sz]e|swap|switch|"
-    r"teach|tell|transform|translate|transmit|transpose|turn|type|use|utili[sz]e|visit|write)\b"
-    r"(?!\s*(?:[:;–—]|\w+(?:ed|s)\b\s+(?:on|in|at|by|for)\b))",
+    r"introduce|invert|merge|mimic|mirror|modify|obtain|omit|output|perform|predict|print|propose|"
+    r"provide|recommend|rearrange|reformat|remove|repeat|replace|reply|respond|retrieve|reverse|"
+    r"rewrite|scramble|simulate|suggest|summari[sz]e|swap|switch|teach|tell|transform|translate|"
+    r"transmit|transpose|utili[sz]e|write)\b(?!\s*[:;–—])"
+    # These begin as many headlines as orders; an order goes on with its object.
+    r"|(?:begin|change|end|list|load|make|mix|monitor|offer|open|present|produce|promote|put|read|"
+    r"refer|report|run|say|search|send|set|show|spread|start|turn|type|use|visit)\s+"
+    r"(?:an?|the|your|my|all|any|each|every|some|this|these|that|me|us|it|them|up|out|to|only|"
+    r"\w+ (?:for|to|with|in|as|of) (?:your|the|an?|every|all|each)|[\"“'])\b)",
     re.IGNORECASE,
 )
 _TELLS = re.compile(
@@ -44,11 +50,11 @@ _TELLS = re.compile(
 )
 
 
-def addresses_machine(sentence: str) -> bool:
-    """Whether the sentence reads as an order, to an assistant or to whoever reads on."""
+def addresses_machine(sentence: str, *, orders: bool = True) -> bool:
+    """Whether the sentence speaks to an assistant, or, with `orders`, commands whoever reads on."""
     if _ADDRESSES_MACHINE.search(sentence):
         return True
-    order = _ORDER.match(sentence)
+    order = _ORDER.match(sentence) if orders else None
     return order is not None and not _TELLS.search(sentence[order.end() :])
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gnomon.answer import facts
-from gnomon.answer.words import is_content, words
+from gnomon.answer.words import is_content, stems, words
 
 
 class Signals(msgspec.Struct, frozen=True):
@@ -36,6 +36,12 @@ class Signals(msgspec.Struct, frozen=True):
     """Whether it stands near the beginning of its document."""
     length: float
     """How far its length is from that of a plain statement."""
+    focus: float
+    """Coverage, as in `covered_around`, of the clause that asks."""
+    new: float
+    """How much it says that the question does not: an echo answers nothing."""
+    recent: float
+    """How new its document is at the moment asked about."""
 
 
 _WEIGHTS = Signals(
@@ -47,6 +53,9 @@ _WEIGHTS = Signals(
     passage=1.0,
     lead=0.3,
     length=-0.5,
+    focus=0.0,
+    new=0.0,
+    recent=0.0,
 )
 _BIAS = -5.0
 
@@ -110,16 +119,33 @@ def type_present(expects: str, question: str, sentence: str) -> float:
     if expects == "time":
         return 1.0 if _new_moment(question, sentence) else 0.0
     if expects in ("person", "place"):
-        asked_names = {s for n in facts.names(question) for s in n.stems}
-        new = [n for n in facts.names(sentence) if not set(n.stems) <= asked_names]
-        if not new:
+        if not _new_names(question, sentence):
             return 0.0
         return 1.0 if expects == "person" or _PLACE_CUE.search(sentence) else 0.5
     if expects == "reason":
         return 1.0 if _REASON.search(sentence) else 0.2
     if expects == "definition":
         return 1.0 if _DEFINITION.search(sentence) else 0.3
+    if expects == "text":
+        return 1.0 if _new_names(question, sentence) else 0.4
     return 0.5
+
+
+def novelty(asked: set[str], sentence: set[str]) -> float:
+    """The share of the sentence's content words that the question lacks, up to a half."""
+    return min(1.0, 2.0 * len(sentence - asked) / (len(sentence) or 1))
+
+
+def recentness(age_s: float, matters: float) -> float:
+    """1 for what is new, a half for what is a month old; always near 1 where newness hardly
+    matters to the question."""
+    old = 1.0 - 1.0 / (1.0 + max(0.0, age_s) / (30 * 86_400.0))
+    return 1.0 - old * min(1.0, matters / 0.3)
+
+
+def _new_names(question: str, sentence: str) -> list[facts.Name]:
+    asked = stems(question)
+    return [n for n in facts.names(sentence) if not set(n.stems) <= asked]
 
 
 def length_off(sentence: str) -> float:

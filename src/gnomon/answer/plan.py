@@ -130,6 +130,13 @@ _NAMED_DAY = re.compile(
     rf"|\b(?:on|last) (?P<weekday>{'|'.join(_WEEKDAYS)})\b",
     re.IGNORECASE,
 )
+_SAYS_NOTHING = frozenset(
+    "today tonight yesterday now currently current latest newest recent recently happen happened "
+    "happening happens change changed changes new news going last past morning evening week lately "
+    "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
+    "monday tuesday wednesday thursday friday saturday sunday".split()
+)
+"""Words that ask for news without saying what about."""
 _YEAR = re.compile(r"\bin (?P<year>20\d\d)\b")
 
 
@@ -147,7 +154,7 @@ def plan(question: Question, now: datetime) -> Plan:
     since, until, said = _window(asked, as_of or now)
     if said:
         notes.append(said)
-    own = content(asked)
+    own = [w for w in content(asked) if fold(w.text) not in _SAYS_NOTHING]
     carried = _carried(asked, own, question.history)
     if carried:
         notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")
@@ -162,6 +169,7 @@ def plan(question: Question, now: datetime) -> Plan:
         since=since,
         until=until,
         as_of=as_of,
+        focus=focus(asked),
         state=bool(_STATE.search(asked)),
     )
 
@@ -202,6 +210,11 @@ def expects(text: str) -> str:
         return "yes_no"
     # The question word stands near the end in quizzes ("…. Where was the event?").
     return max(found, key=lambda f: (_last_clause(folded) <= f[0], -f[1]))[2] if found else "text"
+
+
+def focus(text: str) -> str:
+    """The clause of a question that asks: the last sentence of a quiz's two or three."""
+    return text[_last_clause(text) :] or text
 
 
 def _last_clause(text: str) -> int:

@@ -15,8 +15,10 @@ from datetime import datetime
 import msgspec
 
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.check import opposed
+from gnomon.answer.facts import numbers
 from gnomon.answer.text import Span, boundary, passages
-from gnomon.answer.words import forms, share, stem, stems
+from gnomon.answer.words import forms, negated, share, stem, stems
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Citation, Document, Passage
@@ -26,6 +28,7 @@ _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
 _COVERED_ENOUGH = 0.5
+_COPY_CHARS = 2_000
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
 _BLOCKS = 3
@@ -154,10 +157,24 @@ def _search(
         document = by_seq[hit.seq]
         if document is None or not document.text.strip() or _later(document, asked.as_of):
             continue
-        copies = (by_seq[seq] for seq in hit.copies)
-        kept = tuple(c for c in copies if c is not None and not _later(c, asked.as_of))
-        out.append(_Found(document, hit, kept))
+        near = [by_seq[seq] for seq in hit.copies]
+        copies = [c for c in near if c is not None and not _later(c, asked.as_of)]
+        same = [c for c in copies if not _says_otherwise(c, document)]
+        out.append(_Found(document, hit, tuple(same)))
+        out += [_Found(c, hit, ()) for c in copies if c not in same]
     return out
+
+
+def _says_otherwise(copy: Document, document: Document) -> bool:
+    """Whether a near copy differs in what matters: one word can turn open into closed."""
+    mine, theirs = copy.text[:_COPY_CHARS], document.text[:_COPY_CHARS]
+    if mine == theirs:
+        return False
+    return (
+        Counter(n.value for n in numbers(mine)) != Counter(n.value for n in numbers(theirs))
+        or negated(mine) != negated(theirs)
+        or opposed(mine, theirs)
+    )
 
 
 def _later(document: Document, as_of: datetime | None) -> bool:

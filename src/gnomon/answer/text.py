@@ -46,6 +46,7 @@ _ABBREVIATIONS = frozenset(
     "z.b d.h u.a bzw ca nr str hr fr dipl ing usw evtl ggf inkl "
     "m mme mlle mgr sr sra srta ud uds dña".split()
 )
+_MONTH = re.compile(r"(?:Jan|Feb|M[aä]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-z]*\b")
 # After these a new sentence may well begin, if a capital letter follows.
 _ENDING_TOO = frozenset("inc ltd co corp etc jr sr a.m p.m usw st no".split())
 _STARTERS = frozenset(
@@ -163,6 +164,8 @@ def _full_stop_ends(text: str, start: int, match: re.Match[str]) -> bool:
         and len(text[start : match.start()]) < 5
     ):
         return False
+    if re.fullmatch(r"\d{1,2}", last) and _MONTH.match(word):
+        return False  # "am 5. Mai"
     lower = last.lower()
     starter = word.strip(",;:").lower() in _STARTERS
     if lower in _ABBREVIATIONS:

@@ -1,0 +1,143 @@
+"""Stored answers come back as they were, keep their evidence, and form conversations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from gnomon.answer.threads import MAX_TURNS, Threads
+from gnomon.errors import StoreError
+from gnomon.types import Answer, Citation, Sentence, Verdict, VerdictKind
+
+WHEN = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+class Pins:
+    """What is pinned, as a record would keep it."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[int]] = {}
+
+    def pin(self, holder: str, seqs: Any) -> None:
+        self.held[holder] = list(seqs)
+
+    def unpin(self, holder: str) -> None:
+        self.held.pop(holder, None)
+
+
+def answer(n: int) -> Answer:
+    cited = Citation(number=1, key="k", version=1, seq=n, start=0, end=4, quote="Yes.")
+    said = Sentence(
+        text="Yes.", citations=(1,), verdict=Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
+    )
+    return Answer(
+        id=f"ans_{n}", question=f"Question {n}?", created_at=WHEN, as_of=WHEN,
+        sentences=(said,), citations=(cited,), timings_ms={"plan": 1.5},
+    )  # fmt: skip
+
+
+def test_an_answer_survives_closing(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    threads.save(
+        "a", answer=answer(1), response={"id": "a", "n": [1, {"x": None}]}, previous_id=None
+    )
+    threads.close()
+    threads = Threads(tmp_path / "answers.db")
+    stored = threads.get("a")
+    assert stored is not None
+    assert stored.answer == answer(1)
+    assert stored.response == {"id": "a", "n": [1, {"x": None}]}
+    assert threads.get("b") is None
+    threads.close()
+    threads.close()
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    threads.save("a", answer=answer(1), response={}, previous_id=None)
+    threads.save("a", answer=answer(2), response={"n": 2}, previous_id=None)
+    stored = threads.get("a")
+    assert stored is not None
+    assert stored.answer == answer(2)
+    assert len(threads.list()) == 1
+    threads.close()
+
+
+def test_history_is_the_chain_oldest_first(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    for n in range(30):
+        threads.save(f"a{n}", answer=answer(n), response={}, previous_id=f"a{n - 1}" if n else None)
+    turns = threads.history("a29")
+    assert [t.question for t in turns] == [f"Question {n}?" for n in range(30 - MAX_TURNS, 30)]
+    assert turns[-1].answer == "Yes. [1]"
+    assert threads.history("unknown") == ()
+    threads.close()
+
+
+def test_a_circle_of_answers_ends(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    threads.save("a", answer=answer(1), response={}, previous_id="b")
+    threads.save("b", answer=answer(2), response={}, previous_id="a")
+    assert len(threads.history("a")) == 2
+    threads.close()
+
+
+def test_cited_versions_are_pinned_while_the_answer_is_kept(tmp_path: Path) -> None:
+    pins = Pins()
+    threads = Threads(tmp_path / "answers.db", pins)
+    threads.save("a", answer=answer(7), response={}, previous_id=None)
+    assert pins.held == {"a": [7]}
+    assert threads.delete("a")
+    assert pins.held == {}
+    assert not threads.delete("a")
+    assert threads.get("a") is None
+    threads.close()
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    pins = Pins()
+    threads = Threads(tmp_path / "answers.db", pins, limit=3)
+    for n in range(6):
+        threads.save(f"a{n}", answer=answer(n + 1), response={}, previous_id=None)
+    assert [s.id for s in threads.list()] == ["a5", "a4", "a3"]
+    assert [s.id for s in threads.list(limit=1, before_id="a5")] == ["a4"]
+    assert set(pins.held) == {"a3", "a4", "a5"}
+    threads.close()
+
+
+async def test_retention_leaves_what_a_stored_answer_cites(empty_town: Any, tmp_path: Path) -> None:
+    from datetime import timedelta
+
+    cited = empty_town.put(1, "The ferry to Dunmarrow leaves at 9:30 daily.", key="feed:ferry")
+    other = empty_town.put(1, "The tram to Fernhill is late again.", key="feed:tram")
+    answered = await empty_town.ask("When does the ferry to Dunmarrow leave?")
+    threads = Threads(tmp_path / "answers.db", empty_town.record)
+    threads.save("a", answer=answered, response={}, previous_id=None)
+    later = empty_town.clock.now() + timedelta(days=9)
+    empty_town.record.retain("herald", timedelta(days=1), now=later)
+    assert empty_town.record.by_seq([cited.seq, other.seq])[0] is not None
+    assert empty_town.record.by_seq([cited.seq, other.seq])[1] is None
+    threads.delete("a")
+    empty_town.record.retain("herald", timedelta(days=1), now=later)
+    assert empty_town.record.by_seq([cited.seq]) == [None]
+    threads.close()
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "answers.db").write_bytes(b"no database at all, just words" * 100)
+    with pytest.raises(StoreError) as caught:
+        Threads(tmp_path / "answers.db")
+    assert "answers.db" in caught.value.message
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "answers.db"))
+    db.pragma("user_version", 99)
+    db.close()
+    with pytest.raises(StoreError) as caught:
+        Threads(tmp_path / "answers.db")
+    assert caught.value.code == "store.newer"
