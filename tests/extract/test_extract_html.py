@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import re
+import socket
 import tarfile
 import time
 from collections import Counter
@@ -184,6 +185,15 @@ def test_what_is_refused(body: bytes, content_type: str, code: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"   ", b"<!-- -->", b"<html></html>", b"\xef\xbb\xbf"])
 def test_nothing_is_an_empty_page(body: bytes) -> None:
     assert extract_page(body, url=URL, now=NOW).text == ""
+
+
+def test_a_body_that_is_an_address_is_not_fetched() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert extract_page(address.encode(), url=URL, now=NOW).text == address
+        with pytest.raises(TimeoutError):
+            listener.accept()
 
 
 MEG = 1_000_000
