@@ -291,7 +291,7 @@ def f1(folder: Path, step: int) -> float:
 
 
 def test_articles_are_found(data: Callable[[str], Path]) -> None:
-    assert f1(data("extraction"), 8) >= 0.95
+    assert f1(data("extraction"), 12) >= 0.95
 
 
 @pytest.mark.slow
@@ -318,7 +318,7 @@ def day_scores(data: Callable[[str], Path], step: int) -> tuple[float, float]:
 
 
 def test_days_are_found(data: Callable[[str], Path]) -> None:
-    right, wrong = day_scores(data, 12)
+    right, wrong = day_scores(data, 24)
     assert right >= 0.85 and wrong <= 0.1
 
 
