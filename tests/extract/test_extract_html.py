@@ -318,7 +318,7 @@ def day_scores(data: Callable[[str], Path], step: int) -> tuple[float, float]:
 
 
 def test_days_are_found(data: Callable[[str], Path]) -> None:
-    right, wrong = day_scores(data, 24)
+    right, wrong = day_scores(data, 12)
     assert right >= 0.85 and wrong <= 0.1
 
 
