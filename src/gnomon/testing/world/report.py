@@ -9,7 +9,6 @@ from gnomon.testing.world.truth import Truth
 from gnomon.testing.world.world import World
 
 CHANGED = timedelta(hours=6)
-_WIDTH = 66
 
 
 def describe(world: World, now: datetime) -> str:
@@ -56,5 +55,5 @@ def _when(at: datetime, now: datetime) -> str:
 
 def _table(head: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> list[str]:
     table = [head, *rows]
-    answers = max(len(row[1]) for row in table)
-    return [f"  {a:<{_WIDTH}}  {b:<{answers}}  {c}".rstrip() for a, b, c in table]
+    first, second = (max(len(row[n]) for row in table) for n in (0, 1))
+    return [f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in table]
