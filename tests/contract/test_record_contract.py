@@ -460,6 +460,15 @@ class TestLoad:
             Life.ALIVE,
         ]
 
+    def test_of_two_versions_at_one_moment_the_later_one_holds(self, record: Record):
+        history = [("s", put(text=text, observed_at=at(5))) for text in ("one", "two")]
+        _, second = record.load(history, now=at(9)).entries
+        assert second.prev_seq == 1
+        assert seen(record.get("a", at(5))) == (Life.ALIVE, "two")
+        assert record.version("a", 1).document.text == "one"
+        assert record.source_stats(at(5))["s"].documents == 1
+        assert record.load(history, now=at(9)).unchanged == 2
+
     def test_loading_twice_changes_nothing(self, record: Record):
         history: list[Any] = [
             ("s", put(text="one", observed_at=at(0))),
