@@ -111,7 +111,7 @@ class Lexicon:
             self._used += len(meant)
         for word in new:
             self._words[word] = _Word(
-                " ".join(analyze.terms([word])), _mark(word), rows.get(word, -1)
+                " ".join(analyze.terms(word)), _mark(word), rows.get(word, -1)
             )
 
     def _grow(self, rows: int) -> None:

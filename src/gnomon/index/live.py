@@ -4,14 +4,16 @@ Nothing is deleted on the hot path: an edit is a new document, and the old one's
 column. A search asks tantivy for candidates, keeps those alive at its moment, and goes deeper until
 it has enough or there are no more; so aliveness is exact however many newer versions match.
 
-A commit first writes the columns, then commits tantivy, whose highest ordinal is the truth after a
-crash: rows behind it are forgotten and the record's log is replayed from the last row's number.
+A commit writes the columns, then tantivy, then the sequence number that all of it stands for. What
+a crash leaves between two of these steps is written again by replaying the log from that number.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
+import os
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,52 +29,62 @@ from gnomon.clock import to_us
 from gnomon.errors import StoreError
 from gnomon.index import analyze, near
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
+from gnomon.index.columns import parents
+from gnomon.index.files import Meta, check_words, native, read_meta, this_boot, write_meta
 from gnomon.index.lexicon import Lexicon
-from gnomon.index.search import Search, Snapshot, author_mark, domain
+from gnomon.index.marks import author_mark, domain
+from gnomon.index.search import Search, Snapshot
 from gnomon.index.shelf import DROPPED, OPEN, Shelf
 from gnomon.log import get_logger
 from gnomon.record.base import Entry, Op
 from gnomon.types import Document
 
-FORMAT = 1
 DEFAULT_DIM = 256
 _HEAP_BYTES = 64_000_000
 _MAX_DOCUMENT_CHARS = 200_000
-
-
-class _Meta(msgspec.Struct):
-    format: int = FORMAT
-    dim: int = DEFAULT_DIM
-    applied_seq: int = 0
-    vectors: str = ""
-    boot: str = ""
-    clean: bool = True
+_TRIES = 3
 
 
 class LiveIndex:
     """An `Index` in a folder. Damaged files are put aside and the index starts anew."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create. What is not there yet comes by replaying the record's log."""
+        """Open or create. What is not there yet comes by replaying the record's log.
+
+        Raises StoreError if another index has the folder open or it cannot be written.
+        """
         self._path = path
         self._lexicon = Lexicon(None)
         self._closed = False
+        self._failure: StoreError | None = None
+        self._changing = threading.Lock()
+        """Held while the visible state changes, so that no search mixes two of them."""
+        aside = path.with_name(f"{path.name}.damaged")
         try:
-            self._open()
-        except (ValueError, OSError, msgspec.DecodeError, StoreError) as error:
-            aside = path.with_name(f"{path.name}.damaged")
-            get_logger().error("index.damaged", path=str(path), reason=str(error), aside=str(aside))
-            shutil.rmtree(aside, ignore_errors=True)
-            with contextlib.suppress(OSError):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path)
+            try:
+                with native():
+                    self._open(DEFAULT_DIM)
+                shutil.rmtree(aside, ignore_errors=True)
+            except (ValueError, LookupError, StoreError) as error:
+                get_logger().error("index.damaged", reason=str(error), aside=str(aside))
+                shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
-            shutil.rmtree(path, ignore_errors=True)
-            self._open()
+                path.mkdir()
+                os.close(self._lock)
+                self._lock = _locked(path)
+                self._open(DEFAULT_DIM)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     # -- opening ---------------------------------------------------------------
-    def _open(self, dim: int = DEFAULT_DIM) -> None:
+    def _open(self, dim: int) -> None:
         words = self._path / "words"
-        words.mkdir(parents=True, exist_ok=True)
-        self._meta = self._read_meta(dim)
+        new = not words.exists()
+        self._meta = Meta(dim=dim, boot=this_boot()) if new else read_meta(self._path)
+        words.mkdir(exist_ok=True)
+        check_words(words)
         self._schema = _schema()
         self._tantivy = tantivy.Index(self._schema, str(words))
         self._tantivy.register_tokenizer(
@@ -81,56 +93,43 @@ class LiveIndex:
         self._writer = self._tantivy.writer(_HEAP_BYTES, 1)
         self._shelf = Shelf(self._path / "columns", self._meta.dim)
         self._tantivy.reload()
-        searcher = self._tantivy.searcher()
-        last = searcher.search(tantivy.Query.all_query(), 1, count=False, order_by_field="ord").hits
-        rows = int(last[0][0]) + 1 if last else 0
-        if rows > len(self._shelf.seq.rows):
-            raise StoreError("The columns are shorter than the index.", code="index.damaged")
-        self._shelf.truncate(rows)
-        seqs = self._shelf.seq.rows[:rows]
-        if rows and (np.diff(seqs) <= 0).any():
-            raise StoreError("The columns are out of order.", code="index.damaged")
-        # A crash may have come between tantivy's commit and the ends of lives: those entries are
-        # applied once more, but what has a row already gets no second one.
-        self._last_row_seq = int(seqs[-1]) if rows else 0
-        applied = self._meta.applied_seq
-        self._seen_seq = applied
-        self._ends: list[tuple[int, int]] = []
-        self._publish(applied)
-        self._meta.clean = False
-        self._write_meta()
-
-    def _read_meta(self, dim: int) -> _Meta:
-        path = self._path / "meta.json"
-        if not path.exists():
-            return _Meta(dim=dim, boot=_boot())
-        meta = msgspec.json.decode(path.read_bytes(), type=_Meta)
-        if meta.format != FORMAT:
-            raise StoreError(f"Its format is {meta.format}, not {FORMAT}.", code="index.format")
-        if not meta.clean and meta.boot != _boot():
-            # Columns are not forced to disk at each commit: after a power cut start anew.
-            raise StoreError("The machine stopped while it was open.", code="index.torn")
-        meta.boot = _boot()
-        return meta
-
-    def _write_meta(self) -> None:
-        fresh = self._path / "meta.new"
-        fresh.write_bytes(msgspec.json.encode(self._meta))
-        fresh.replace(self._path / "meta.json")
-
-    def _publish(self, applied_seq: int) -> None:
-        self._tantivy.reload()
-        rows = self._shelf.rows
-        newest = self._shelf.start.rows[:rows]
-        newest = newest[newest != DROPPED]
-        self._snapshot = Snapshot(
-            self._tantivy.searcher(), rows, applied_seq, int(newest.max()) if len(newest) else 0
+        last = self._tantivy.searcher().search(
+            tantivy.Query.all_query(), 1, count=False, order_by_field="ord"
         )
+        self._shelf.open(int(last.hits[0][0]) + 1 if last.hits else 0)
+        self._seen_seq = self._meta.applied_seq
+        self._ends: list[tuple[int, int]] = []
+        self._newest_us = self._latest_start()
+        self._publish()
+        self._meta.clean = False
+        write_meta(self._path, self._meta)
+
+    def _latest_start(self) -> int:
+        starts = self._shelf.start.rows[: self._shelf.rows]
+        return int(starts.max(initial=0, where=starts != DROPPED))
+
+    def _publish(self) -> None:
+        """Let searches see everything up to `_seen_seq`; the caller holds `_changing`."""
+        self._tantivy.reload()
+        # After a crash there may be rows whose entries are yet to be replayed.
+        rows = int(
+            np.searchsorted(self._shelf.seq.rows[: self._shelf.rows], self._seen_seq, "right")
+        )
+        searcher = self._tantivy.searcher()
+        self._snapshot = Snapshot(searcher, rows, self._seen_seq, self._newest_us)
 
     # -- writing ---------------------------------------------------------------
     def apply(self, entries: Sequence[Entry]) -> None:
         """See `Index.apply`."""
-        puts: list[Entry] = []
+        self._usable()
+        try:
+            with native():
+                self._apply(entries)
+        except (ValueError, OSError) as error:
+            raise self._failed(error) from error
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        puts: list[tuple[Entry, Document]] = []
         for entry in entries:
             if entry.seq <= self._seen_seq:
                 continue
@@ -142,91 +141,104 @@ class LiveIndex:
             elif entry.op in (Op.PUT, Op.END):
                 if entry.prev_seq is not None:
                     self._ends.append((entry.prev_seq, entry.start_us))
-                document = entry.document
-                if document and document.policy.index and entry.seq > self._last_row_seq:
-                    puts.append(entry)
+                if entry.document is not None and entry.document.policy.index:
+                    puts.append((entry, entry.document))
         self._put(puts)
 
-    def _put(self, puts: Sequence[Entry]) -> None:
+    def _put(self, puts: Sequence[tuple[Entry, Document]]) -> None:
+        first = self._shelf.rows
+        if first and puts and puts[0][0].seq <= self._shelf.seq.rows[first - 1]:
+            # Committed just before a crash that the sequence number did not survive.
+            known = int(self._shelf.seq.rows[first - 1])
+            puts = [put for put in puts if put[0].seq > known]
         if not puts:
             return
-        documents = [entry.document for entry in puts if entry.document is not None]
         if self._lexicon.source is None:
             self._meta.vectors = ""  # these rows get none: a table that comes later starts anew
-        first = self._shelf.rows
+        documents = [document for _, document in puts]
         texts = [analyze.words(f"{d.title}\n{d.text}"[:_MAX_DOCUMENT_CHARS]) for d in documents]
         analysed = self._lexicon.analyse(texts)
         attributes = [_attributes(document) for document in documents]
-        times = [_time_us(d, entry.start_us) for d, entry in zip(documents, puts, strict=True)]
-        for i, (entry, document) in enumerate(zip(puts, documents, strict=True)):
-            row = {
+        times = [_time_us(document, entry.start_us) for entry, document in puts]
+        for i, (entry, document) in enumerate(puts):
+            row: dict[str, Any] = {
                 "ord": first + i,
                 "time": times[i],
                 "start": entry.start_us,
                 "body": analysed.terms[i],
                 "filter": _filters(attributes[i]),
             }
+            tags = {word for word in texts[i] if word[0] in "#@"}
+            if tags:
+                row["tag"] = [analyze.tag(word) for word in tags]
             if document.title:
-                row["title"] = " ".join(analyze.terms(analyze.words(document.title)))
+                title = analyze.words(document.title)
+                row["title"] = " ".join(term for word in title for term in analyze.terms(word))
             self._writer.add_json(orjson.dumps(row).decode())
+        starts = [entry.start_us for entry, _ in puts]
         self._shelf.append(
-            seqs=[entry.seq for entry in puts],
-            starts=[entry.start_us for entry in puts],
-            untils=[OPEN if entry.until_us is None else entry.until_us for entry in puts],
+            seqs=[entry.seq for entry, _ in puts],
+            starts=starts,
+            untils=[OPEN if entry.until_us is None else entry.until_us for entry, _ in puts],
             times=times,
             keys=[document.key for document in documents],
             attributes=attributes,
             signatures=near.signatures(analysed.marks),
             vectors=analysed.vectors,
         )
+        self._newest_us = max(self._newest_us, *starts)
 
     def _drop(self, seqs: Sequence[int]) -> None:
-        rows = self._rows_of(seqs)
+        """Gone from every search at once; from tantivy's files with the next commit and merge."""
+        rows = self._shelf.rows_of(seqs)
         for row in rows:
             self._writer.delete_documents_by_term("ord", int(row))
-        self._shelf.erase(rows)
-
-    def _rows_of(self, seqs: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        known = self._shelf.seq.rows[: self._shelf.rows]
-        wanted = np.asarray(seqs, np.int64)
-        at = np.searchsorted(known, wanted)
-        inside = at < len(known)
-        found = np.zeros(len(wanted), bool)
-        found[inside] = known[at[inside]] == wanted[inside]
-        rows: NDArray[np.int64] = at[found]
-        return rows
+        with self._changing:
+            self._shelf.erase(rows)
+            self._newest_us = self._latest_start()
+            self._snapshot = msgspec.structs.replace(self._snapshot, newest_us=self._newest_us)
 
     def commit(self) -> None:
         """See `Index.commit`."""
+        self._usable()
         if self._seen_seq == self._snapshot.applied_seq:
             return
-        self._shelf.sync()
         try:
-            self._writer.commit()
-        except ValueError as error:
-            self._writer.rollback()
-            raise StoreError(
-                f"The index in {self._path} cannot be written: {error}.",
-                code="index.io",
-                hint="Look at the disk; the index is rebuilt from the record if its folder goes.",
-            ) from None
+            self._shelf.sync()
+            with native():
+                self._writer.commit()
+            with self._changing:
+                self._end_lives()
+                self._publish()
+            self._meta.applied_seq = self._seen_seq
+            write_meta(self._path, self._meta)
+        except (ValueError, OSError) as error:
+            raise self._failed(error) from error
+
+    def _end_lives(self) -> None:
         ended = dict(self._ends)  # the last end of a version counts
-        if ended:
-            seqs = np.fromiter(ended, np.int64, len(ended))
-            known = self._rows_of(seqs)
-            moments = [ended[int(seq)] for seq in self._shelf.seq.rows[known]]
-            alive = self._shelf.start.rows[known] != DROPPED
-            self._shelf.until.rows[known[alive]] = np.asarray(moments, np.int64)[alive]
         self._ends.clear()
-        self._publish(self._seen_seq)
-        self._meta.applied_seq = self._seen_seq
-        self._write_meta()
+        if not ended:
+            return
+        rows = self._shelf.rows_of(list(ended))
+        rows = rows[self._shelf.start.rows[rows] != DROPPED]
+        self._shelf.until.rows[rows] = [ended[int(seq)] for seq in self._shelf.seq.rows[rows]]
+
+    def _usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, error: BaseException) -> StoreError:
+        """What was not committed is lost to this object: only opening anew is safe from here."""
+        self._failure = _unwritable(self._path, error)
+        return self._failure
 
     @property
     def applied_seq(self) -> int:
         """See `Index.applied_seq`."""
         return self._snapshot.applied_seq
 
+    # -- meaning ---------------------------------------------------------------
     def set_vectors(self, vectors: WordVectors | None) -> None:
         """See `Index.set_vectors`. With another table the index starts anew, from number 0."""
         self._lexicon = Lexicon(vectors)
@@ -236,10 +248,11 @@ class LiveIndex:
             get_logger().info("index.rebuild", reason="other word vectors", vectors=vectors.name)
             self._writer.wait_merging_threads()
             self._shelf.close()
-            shutil.rmtree(self._path)
+            shutil.rmtree(self._path / "words")
+            shutil.rmtree(self._path / "columns")
             self._open(vectors.dim)
         self._meta.vectors = vectors.name
-        self._write_meta()
+        write_meta(self._path, self._meta)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
         """See `Index.embed`."""
@@ -247,59 +260,62 @@ class LiveIndex:
 
     # -- searching -------------------------------------------------------------
     def search(self, query: Query) -> Results:
-        """See `Index.search`."""
-        began = time.perf_counter()
-        snapshot = self._snapshot
-        parsed = analyze.parse(query)
-        hits: list[Hit] = []
-        meaning = query.mode != "lexical" and self._lexicon.source is not None
-        if snapshot.rows:
-            hits = Search(
-                self._shelf,
-                snapshot,
-                query,
-                parsed,
-                self._schema,
-                self._lexicon if meaning else None,
-            ).hits()
+        """See `Index.search`. Raises StoreError if the files turn out to be damaged."""
+        began_s = time.perf_counter()
+        lexicon = self._lexicon
+        meaning = query.mode != "lexical" and lexicon.source is not None
+        parsed = analyze.parse(query.text)
+        try:
+            with native():
+                hits, snapshot = self._consistent(query, parsed, lexicon if meaning else None)
+        except (ValueError, LookupError) as error:
+            raise StoreError(
+                f"The index in {self._path} cannot be read: {error}.",
+                code="index.damaged",
+                hint="Restart: a damaged index is rebuilt from the record.",
+            ) from error
         return Results(
             hits=tuple(hits),
             applied_seq=snapshot.applied_seq,
-            took_ms=(time.perf_counter() - began) * 1000,
+            took_ms=(time.perf_counter() - began_s) * 1000,
             vectors=meaning,
         )
 
+    def _consistent(
+        self, query: Query, parsed: analyze.Parsed, lexicon: Lexicon | None
+    ) -> tuple[list[Hit], Snapshot]:
+        """Search until nothing became visible meanwhile; in the end, hold it off."""
+
+        def hits(snapshot: Snapshot) -> list[Hit]:
+            if not snapshot.rows or query.limit <= 0:
+                return []
+            return Search(self._shelf, snapshot, query, parsed, self._schema, lexicon).hits()
+
+        for _ in range(_TRIES):
+            with self._changing:
+                snapshot = self._snapshot
+            found = hits(snapshot)
+            with self._changing:
+                if snapshot is self._snapshot:
+                    return found, snapshot
+        with self._changing:
+            return hits(self._snapshot), self._snapshot
+
     def highlight(self, text: str, query: str) -> list[tuple[int, int]]:
         """See `Index.highlight`."""
-        parsed = analyze.parse(Query(text=query))
-        groups = [*parsed.must, *parsed.should]
-        single = {group[0].lstrip("#@") for group in groups if len(group) == 1}
-        phrases = [group for group in groups if len(group) > 1]
-        found = list(analyze.spans(text))
-        marked: list[tuple[int, int]] = []
-        for i, (start, end, term) in enumerate(found):
-            pair = term + (found[i + 1][2] if i + 1 < len(found) else "")
-            if term in single:
-                marked.append((start, end))
-            elif len(term) == 1 and pair in single:
-                marked.append((start, found[i + 1][1]))
-            for phrase in phrases:
-                tail = found[i : i + len(phrase)]
-                if [t for _, _, t in tail] == phrase:
-                    marked.append((start, tail[-1][1]))
-        return _merged(marked)
+        return analyze.highlight(text, query)
 
     def stats(self) -> IndexStats:
         """See `Index.stats`."""
         snapshot = self._snapshot
         rows = slice(0, snapshot.rows)
-        words = sum(f.stat().st_size for f in (self._path / "words").iterdir() if f.is_file())
+        words = [entry for entry in os.scandir(self._path / "words") if entry.is_file()]
         return IndexStats(
             documents=int(self._shelf.alive(rows, None).sum()),
             versions=int((self._shelf.start.rows[rows] != DROPPED).sum()),
             applied_seq=snapshot.applied_seq,
             committed_seq=snapshot.applied_seq,
-            body_bytes=words + self._shelf.body_bytes,
+            body_bytes=sum(_size(entry) for entry in words) + self._shelf.body_bytes,
             vectors=self._lexicon.source.name if self._lexicon.source else "",
         )
 
@@ -308,11 +324,15 @@ class LiveIndex:
         if self._closed:
             return
         self._closed = True
-        self.commit()
-        self._writer.wait_merging_threads()
-        self._shelf.close()
-        self._meta.clean = True
-        self._write_meta()
+        try:
+            if self._failure is None:
+                self.commit()
+                self._meta.clean = True
+            self._writer.wait_merging_threads()
+            self._shelf.close()
+            write_meta(self._path, self._meta)
+        finally:
+            os.close(self._lock)
 
 
 def _schema() -> Any:
@@ -322,6 +342,7 @@ def _schema() -> Any:
     builder.add_integer_field("start", fast=True, indexed=True)
     builder.add_text_field("body", tokenizer_name="spaced", index_option="position")
     builder.add_text_field("title", tokenizer_name="spaced", index_option="freq")
+    builder.add_text_field("tag", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("filter", tokenizer_name="raw", index_option="basic")
     return builder.build()
 
@@ -334,41 +355,51 @@ def _time_us(document: Document, start_us: int) -> int:
 
 
 def _attributes(document: Document) -> tuple[str, ...]:
-    # Authors are people: what a purge removes must not live on in a list of names.
+    values = (document.source, document.kind, document.lang)
     return (
-        document.source,
-        document.kind,
-        document.lang,
+        *(_line(value) for value in values),
         author_mark(document.author),
-        domain(document.url),
+        _line(domain(document.url)),
     )
+
+
+def _line(value: str) -> str:
+    """As it can be stored: one line of valid Unicode."""
+    if value.isascii() and value.isprintable():
+        return value
+    return value.replace("\n", " ").encode("utf-8", "replace").decode()
 
 
 def _filters(attributes: tuple[str, ...]) -> list[str]:
     source, kind, lang, author, host = attributes
-    labels = host.split(".") if host else []
-    return [
-        f"source={source}",
-        f"kind={kind}",
-        f"lang={lang}",
-        f"author={author}",
-        *(f"domain={'.'.join(labels[i:])}" for i in range(len(labels))),
-    ]
+    filters = [f"source={source}", f"kind={kind}", f"lang={lang}", f"author={author}"]
+    return filters + [f"domain={name}" for name in parents(host)] if host else filters
 
 
-def _merged(marked: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    result: list[tuple[int, int]] = []
-    for start, end in sorted(marked):
-        if result and start <= result[-1][1] and start < result[-1][1]:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
-        else:
-            result.append((start, end))
-    return result
-
-
-def _boot() -> str:
-    """Identity of this run of the machine; empty where the system does not tell."""
+def _size(entry: os.DirEntry[str]) -> int:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+        return entry.stat().st_size
+    except FileNotFoundError:  # merged away meanwhile
+        return 0
+
+
+def _locked(path: Path) -> int:
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreError(
+            f"The index in {path} is open elsewhere.",
+            code="index.in_use",
+            hint="Close the process that has it open.",
+        ) from None
+    return lock
+
+
+def _unwritable(path: Path, error: BaseException) -> StoreError:
+    return StoreError(
+        f"The index in {path} cannot be written: {error}.",
+        code="index.io",
+        hint="Look at the disk, then restart: what is missing comes from the record.",
+    )

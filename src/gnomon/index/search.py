@@ -1,12 +1,14 @@
-"""One search: candidates from words and vectors, alive at the moment, fused, folded, ordered."""
+"""One search: candidates from words, newness and meaning, alive at the moment, fused and folded.
+
+Candidates come in three legs: best by words, newest that match, closest in meaning. Each
+goes deeper until enough of what it found was alive at the moment, or until there is no more; so a
+search as of long ago is exact however many newer versions match.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 
 from gnomon.clock import from_us, to_us
 from gnomon.index import near
-from gnomon.index.analyze import Parsed
+from gnomon.index.analyze import Parsed, is_paired, is_tag
 from gnomon.index.base import Hit, Query
 from gnomon.index.lexicon import Lexicon
+from gnomon.index.marks import author_mark, host_of
 from gnomon.index.shelf import Shelf
 
 _CANDIDATES = 200
+_NEWEST = 50
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
 """A document that shares no word with the query must be at least this similar."""
@@ -30,10 +34,13 @@ _FOLDED = 300
 
 Q = tantivy.Query
 MUST, SHOULD, NOT = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
+_INTEGER = tantivy.FieldType.Integer
+_Rows: TypeAlias = NDArray[np.int64]
+_Floats: TypeAlias = NDArray[np.float32]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What searches see: replaced as a whole by each commit."""
+    """What searches see: replaced as a whole whenever something becomes visible or vanishes."""
 
     searcher: Any
     rows: int
@@ -41,24 +48,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     newest_us: int
 
 
-@lru_cache(maxsize=65_536)
-def domain(url: str) -> str:
-    """The host name of an address, lower case, without `www.`; empty if there is none."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-    return host.lower().removeprefix("www.")
+class _Group(NamedTuple):
+    """A text and its near copies. `at` is where the ranked one stands among the candidates."""
 
-
-@lru_cache(maxsize=65_536)
-def author_mark(author: str) -> str:
-    """What stands for an author in filters: the name itself is not kept."""
-    folded = author.strip().lstrip("@").casefold()
-    if not folded:
-        return ""
-    raw = folded.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(raw, digest_size=8, person=b"gnomon-author").hexdigest()
+    origin: int
+    at: int
+    copies: tuple[int, ...]
 
 
 class Search:
@@ -78,204 +73,253 @@ class Search:
         self._query = query
         self._parsed = parsed
         self._schema = schema
-        self._lexicon = lexicon
         self._moment_us = to_us(query.as_of) if query.as_of is not None else None
+        self._by_time = query.newest_first or parsed.empty
+        self._vector = self._meaning(lexicon)
         self._wanted = {
             "source": query.sources,
             "kind": query.kinds,
             "lang": query.langs,
             "author": tuple(author_mark(author) for author in query.authors),
-            "domain": tuple(d.lower().removeprefix("www.") for d in query.domains),
+            "domain": tuple(host_of(domain) for domain in query.domains),
         }
+        self._unwanted_hosts = [host_of(domain) for domain in query.not_domains]
+        self._low_us = to_us(query.since) if query.since is not None else None
+        self._high_us = to_us(query.until) if query.until is not None else None
 
     def hits(self) -> list[Hit]:
         """The best hits, folded, at most `limit`."""
-        query = self._query
-        by_time = query.newest_first or self._parsed.empty
-        want = max(_CANDIDATES, 2 * query.limit)
-        hits: list[Hit] = []
-        for rows, lexical in self._lexical(by_time, want):
-            vector = np.zeros(len(rows), np.float32)
-            if not by_time:
-                rows, lexical, vector = self._with_vectors(rows, lexical)
-            hits = self._ordered(rows, lexical, vector, by_time)
-            if len(hits) >= query.limit:
-                break
-        return hits[: query.limit]
+        want = max(_CANDIDATES, 2 * self._query.limit)
+        while True:
+            rows, scores, complete = self._candidates(want)
+            hits = self._ordered(rows, scores)
+            if complete or len(hits) >= self._query.limit:
+                return hits
+            want *= 4
+
+    def _candidates(self, want: int) -> tuple[_Rows, _Floats, bool]:
+        """(rows, scores by words, whether there are no others), without repetitions."""
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.float32), True
+        by_words = self._query.mode != "vector" or self._by_time
+        rows, scores, complete = self._by_words(want, self._by_time) if by_words else nothing
+        if self._by_time:
+            return rows, scores, complete
+        if not complete and self._query.recency > 0:
+            new, new_scores = self._newest(rows)
+            rows, scores = np.concatenate((rows, new)), np.concatenate((scores, new_scores))
+        if self._vector is not None:
+            close, all_close = self._by_meaning(self._vector, want)
+            new = close[~np.isin(close, rows)]
+            rows = np.concatenate((rows, new))
+            scores = np.concatenate((scores, np.zeros(len(new), np.float32)))
+            complete = complete and all_close
+        return rows, scores, complete
 
     # -- words -----------------------------------------------------------------
-    def _lexical(
-        self, by_time: bool, want: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """(rows, scores) of what matches and was alive then; each time more, until all."""
-        if self._query.mode == "vector" and not by_time:
-            yield np.zeros(0, np.int64), np.zeros(0, np.float32)
-            return
-        words = self._words()
+    def _by_words(self, want: int, by_time: bool) -> tuple[_Rows, _Floats, bool]:
+        """The first `want` rows that match and were alive then, by score or newest first."""
+        words = self._words(scored=not by_time)
+        enough = max(want // 4, min(want, self._query.limit))
         limit = want
         while True:
             order = {"order_by_field": "time"} if by_time else {}
             found = self._snapshot.searcher.search(words, limit, count=False, **order).hits
-            addresses = [address for _, address in found]
-            values = self._snapshot.searcher.fast_field_values("ord", addresses) if found else []
-            rows = np.asarray(values, np.int64)
-            scores = np.asarray([0.0 if by_time else score for score, _ in found], np.float32)
-            inside = rows < self._snapshot.rows
-            rows, scores = rows[inside], scores[inside]
-            alive = self._shelf.alive(rows, self._moment_us)
-            rows, scores = rows[alive], scores[alive]
             exhausted = len(found) < limit
-            if exhausted or len(rows) >= want:
-                yield rows, scores
-                want *= 4
-            if exhausted:
-                return
+            rows = self._rows([address for _, address in found])
+            values = np.asarray([value for value, _ in found], np.float64)
+            if not exhausted:
+                # Of those that rank with the last, some may be missing, and which is chance: an
+                # index built anew must find the same.
+                rows, values = rows[values > values[-1]], values[values > values[-1]]
+            inside = rows < self._snapshot.rows
+            rows, values = rows[inside], values[inside]
+            alive = self._shelf.alive(rows, self._moment_us)
+            rows, values = rows[alive], values[alive]
+            if exhausted or len(rows) >= enough:
+                scores = np.zeros(len(rows), np.float32) if by_time else values.astype(np.float32)
+                return rows, scores, exhausted
             limit *= 4
 
-    def _words(self) -> Any:
+    def _newest(self, known: _Rows) -> tuple[_Rows, _Floats]:
+        """The newest rows that match, with their scores, without the known ones."""
+        rows, _, _ = self._by_words(_NEWEST, by_time=True)
+        rows = rows[~np.isin(rows, known)][:_NEWEST]
+        return self._scored(rows, self._words()) if len(rows) else (rows, np.zeros(0, np.float32))
+
+    def _scored(self, rows: _Rows, words: Any) -> tuple[_Rows, _Floats]:
+        """Those of `rows` that match, with their scores."""
+        ordinals = Q.term_set_query(self._schema, "ord", rows.tolist())
+        both = Q.boolean_query([(MUST, words), (MUST, Q.const_score_query(ordinals, 0.0))])
+        found = self._snapshot.searcher.search(both, len(rows), count=False).hits
+        scores = np.asarray([score for score, _ in found], np.float32)
+        return self._rows([address for _, address in found]), scores
+
+    def _rows(self, addresses: Sequence[Any]) -> _Rows:
+        if not addresses:
+            return np.zeros(0, np.int64)
+        values = self._snapshot.searcher.fast_field_values("ord", addresses)
+        return np.asarray(values, np.int64)
+
+    def _words(self, scored: bool = True) -> Any:
         """The tantivy query: phrases and words, filters, bounds."""
         parsed, clauses = self._parsed, []
-        if parsed.should:
+        if parsed.should and (scored or not parsed.must):
             terms = [(SHOULD, self._group(group)) for group in parsed.should]
             # Where something must occur, the other words only rank.
             clauses.append((SHOULD if parsed.must else MUST, Q.boolean_query(terms)))
-        clauses += [(MUST, self._group(group)) for group in parsed.must]
-        clauses += [(NOT, self._group(group)) for group in parsed.must_not]
+        clauses += self._constraints()
         for name, values in self._wanted.items():
             if values:
                 clauses.append((MUST, self._any_of(name, values)))
-        if self._query.not_domains:
-            hosts = [d.lower().removeprefix("www.") for d in self._query.not_domains]
-            clauses.append((NOT, self._any_of("domain", hosts)))
-        low, high = self._bounds()
-        if low is not None or high is not None:
-            clauses.append((MUST, self._range("time", low, None if high is None else high - 1)))
+        if self._unwanted_hosts:
+            clauses.append((NOT, self._any_of("domain", self._unwanted_hosts)))
+        if self._low_us is not None or self._high_us is not None:
+            last = None if self._high_us is None else self._high_us - 1
+            clauses.append((MUST, self._range("time", self._low_us, last)))
         if self._moment_us is not None:
             clauses.append((MUST, self._range("start", None, self._moment_us)))
-        if all(occur == NOT for occur, _ in clauses):
-            clauses.append((MUST, Q.const_score_query(Q.all_query(), 0.0)))
-        return Q.boolean_query(clauses)
+        return _query(clauses)
+
+    def _constraints(self) -> list[tuple[Any, Any]]:
+        must = [(MUST, self._group(group)) for group in self._parsed.must]
+        return must + [(NOT, self._group(group)) for group in self._parsed.must_not]
 
     def _group(self, group: Sequence[str]) -> Any:
         if len(group) > 1:
             return Q.phrase_query(self._schema, "body", list(group))
-        body = Q.term_query(self._schema, "body", group[0], "freq")
-        title = Q.boost_query(Q.term_query(self._schema, "title", group[0], "freq"), _TITLE_BOOST)
+        term = group[0]
+        if is_tag(term):
+            return Q.term_query(self._schema, "tag", term)
+        body = Q.term_query(self._schema, "body", term, "freq")
+        if is_paired(term):
+            # A single character of a script in pairs: it begins a pair wherever it stands.
+            pairs = Q.regex_query(self._schema, "body", f"{term}.")
+            return Q.boolean_query([(SHOULD, body), (SHOULD, pairs)])
+        title = Q.boost_query(Q.term_query(self._schema, "title", term, "freq"), _TITLE_BOOST)
         return Q.boolean_query([(SHOULD, body), (SHOULD, title)])
 
     def _any_of(self, name: str, values: Sequence[str]) -> Any:
-        values = [f"{name}={value}" for value in values]
-        return Q.const_score_query(Q.term_set_query(self._schema, "filter", values), 0.0)
+        terms = [f"{name}={value}".encode("utf-8", "replace").decode() for value in values]
+        return Q.const_score_query(Q.term_set_query(self._schema, "filter", terms), 0.0)
 
     def _range(self, field: str, low: int | None, high: int | None) -> Any:
-        kind = tantivy.FieldType.Integer
-        return Q.const_score_query(
-            Q.range_query(self._schema, field, kind, lower_bound=low, upper_bound=high), 0.0
-        )
+        bounds = Q.range_query(self._schema, field, _INTEGER, lower_bound=low, upper_bound=high)
+        return Q.const_score_query(bounds, 0.0)
 
-    def _bounds(self) -> tuple[int | None, int | None]:
-        since, until = self._query.since, self._query.until
-        return (
-            None if since is None else to_us(since),
-            None if until is None else to_us(until),
-        )
+    # -- meaning ---------------------------------------------------------------
+    def _meaning(self, lexicon: Lexicon | None) -> _Floats | None:
+        """The query's vector; None where there is none to compare with."""
+        if lexicon is None or self._by_time or not self._parsed.words:
+            return None
+        vectors = lexicon.vectors([self._parsed.words])
+        return vectors[0] if vectors is not None and vectors.any() else None
 
-    # -- vectors ---------------------------------------------------------------
-    def _with_vectors(
-        self, rows: NDArray[np.int64], lexical: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-        """Rows by words, joined by rows by meaning, with the similarity of each."""
-        nothing = np.zeros(len(rows), np.float32)
-        if self._lexicon is None or not self._parsed.words:
-            return rows, lexical, nothing
-        vectors = self._lexicon.vectors([self._parsed.words])
-        if vectors is None or not vectors.any():
-            return rows, lexical, nothing
-        vector = vectors[0]
-        if not (self._parsed.must or self._parsed.must_not):
-            close = self._shelf.nearest(vector, self._admitted(), _CANDIDATES)
-            close = close[self._shelf.similarity(close, vector) >= self._least()]
-            new = close[~np.isin(close, rows)]
-            rows = np.concatenate((rows, new))
-            lexical = np.concatenate((lexical, np.zeros(len(new), np.float32)))
-        return rows, lexical, self._shelf.similarity(rows, vector)
+    def _by_meaning(self, vector: _Floats, want: int) -> tuple[_Rows, bool]:
+        """The closest rows, and whether there are no others worth finding."""
+        alone = self._query.mode == "vector"
+        admitted = self._admitted()
+        constraints = self._constraints()
+        if constraints and alone:
+            admitted &= self._matching(constraints)
+        close = self._shelf.nearest(vector, admitted, want)
+        complete = len(close) < want and len(close) == np.count_nonzero(admitted)
+        if not alone:
+            similar = self._shelf.similarity(close, vector) >= _LEAST_COSINE
+            complete = complete or not similar.all()
+            close = close[similar]
+            if constraints and len(close):
+                close, _ = self._scored(close, _query(constraints))
+        return close, complete
 
-    def _least(self) -> float:
-        return 0.0 if self._query.mode == "vector" else _LEAST_COSINE
+    def _matching(self, clauses: list[tuple[Any, Any]]) -> NDArray[np.bool_]:
+        """Every row that satisfies these clauses."""
+        searcher = self._snapshot.searcher
+        found = searcher.search(_query(clauses), max(searcher.num_docs, 1), count=False).hits
+        mask = np.zeros(self._snapshot.rows, bool)
+        rows = self._rows([address for _, address in found])
+        mask[rows[rows < len(mask)]] = True
+        return mask
 
     def _admitted(self) -> NDArray[np.bool_]:
         """Every row that was alive then and passes the filters."""
         count = self._snapshot.rows
-        rows = slice(0, count)
-        mask = self._shelf.alive(rows, self._moment_us)
+        mask = self._shelf.alive(slice(0, count), self._moment_us)
         for name, values in self._wanted.items():
             if values:
                 mask &= self._shelf.admits(name, values, count)
-        if self._query.not_domains:
-            hosts = [d.lower().removeprefix("www.") for d in self._query.not_domains]
-            mask &= ~self._shelf.admits("domain", hosts, count)
-        low, high = self._bounds()
-        times = self._shelf.time.rows[rows]
-        if low is not None:
-            mask &= times >= low
-        if high is not None:
-            mask &= times < high
+        if self._unwanted_hosts:
+            mask &= ~self._shelf.admits("domain", self._unwanted_hosts, count)
+        times = self._shelf.time.rows[:count]
+        if self._low_us is not None:
+            mask &= times >= self._low_us
+        if self._high_us is not None:
+            mask &= times < self._high_us
         return mask
 
     # -- order -----------------------------------------------------------------
-    def _ordered(
-        self,
-        rows: NDArray[np.int64],
-        lexical: NDArray[np.float32],
-        vector: NDArray[np.float32],
-        by_time: bool,
-    ) -> list[Hit]:
+    def _ordered(self, rows: _Rows, lexical: _Floats) -> list[Hit]:
         if not len(rows):
             return []
-        query = self._query
-        times = self._shelf.time.rows[rows]
+        shelf, query = self._shelf, self._query
+        times, seqs = shelf.time.rows[rows], shelf.seq.rows[rows]
+        vector = np.zeros(len(rows), np.float32)
+        if self._vector is not None:
+            vector = shelf.similarity(rows, self._vector)
         now_us = self._moment_us if self._moment_us is not None else self._snapshot.newest_us
         ages_s = np.maximum(now_us - times, 0) / 1e6
         recency = np.exp2(-ages_s / max(query.half_life_s, 1e-6))
-        best = lexical.max() or 1.0
-        match = lexical / best + _VECTOR_WEIGHT * np.maximum(vector, 0)
+        match = lexical / (lexical.max() or 1.0) + _VECTOR_WEIGHT * np.maximum(vector, 0)
         scores = (1 - query.recency) * match + query.recency * recency
         # Ties are broken by time, then by number: equal indexes order equally.
-        keys = (-self._shelf.seq.rows[rows], -times, -times.astype(float) if by_time else -scores)
-        order = np.lexsort(keys)
+        ties = (-seqs, -times)
+        groups = self._groups(rows, np.lexsort(ties if self._by_time else (*ties, -scores)))
+        if self._by_time:
+            # A story is as new as its origin, however often it is repeated now.
+            groups.sort(key=lambda g: (-int(shelf.time.rows[g.origin]), -g.origin))
+        return [
+            Hit(
+                seq=int(shelf.seq.rows[origin]),
+                key=shelf.key(origin),
+                score=float(scores[at]),
+                lexical=float(lexical[at]),
+                vector=float(vector[at]),
+                recency=float(recency[at]),
+                time=from_us(int(shelf.time.rows[origin])),
+                copies=copies,
+            )
+            for origin, at, copies in groups[: query.limit]
+        ]
+
+    def _groups(self, rows: _Rows, order: _Rows) -> list[_Group]:
+        """The candidates in order, near copies behind the earliest of them."""
+        if not self._query.fold:
+            return [_Group(int(rows[at]), int(at), ()) for at in order]
+        shelf, limit = self._shelf, self._query.limit
+        # By time, a group's place shows only when its origin is known: all come into question.
+        window = max(60, 3 * limit) if self._by_time else _FOLDED
+        top = rows[order[:window]]
+        signatures = shelf.signature.rows[top]
         folded = np.zeros(len(order), bool)
-        hits: list[Hit] = []
+        groups: list[_Group] = []
         for place, at in enumerate(order):
             if folded[place]:
                 continue
-            row, members = int(rows[at]), np.zeros(0, np.int64)
-            if query.fold and place < _FOLDED:
-                row, members = self._folded(rows[order[:_FOLDED]], place, folded)
-            hits.append(
-                Hit(
-                    seq=int(self._shelf.seq.rows[row]),
-                    key=self._shelf.key(row),
-                    score=float(scores[at]),
-                    lexical=float(lexical[at]),
-                    vector=float(vector[at]),
-                    recency=float(recency[at]),
-                    time=from_us(int(self._shelf.time.rows[row])),
-                    copies=tuple(int(self._shelf.seq.rows[m]) for m in members),
-                )
-            )
-            if len(hits) >= query.limit:
+            if place >= len(top):
+                groups.append(_Group(int(rows[at]), int(at), ()))
+                continue
+            same = near.copies(signatures[place], signatures) & ~folded[: len(top)]
+            same[place] = True
+            folded[: len(top)] |= same
+            members = top[same]
+            first = np.lexsort((members, shelf.start.rows[members], shelf.time.rows[members]))
+            seqs = shelf.seq.rows[members[first]].tolist()
+            groups.append(_Group(int(members[first[0]]), int(at), tuple(seqs[1:])))
+            if not self._by_time and len(groups) >= limit:
                 break
-        return hits
+        return groups
 
-    def _folded(
-        self, top: NDArray[np.int64], place: int, folded: NDArray[np.bool_]
-    ) -> tuple[int, NDArray[np.int64]]:
-        """(origin, copies) of the text at a place of the ranking; marks all of them as folded."""
-        signature = self._shelf.signature.rows[top]
-        same = near.copies(signature[place], signature) & ~folded[: len(top)]
-        same[place] = True
-        folded[: len(top)] |= same
-        members = top[same]
-        starts, times = self._shelf.start.rows[members], self._shelf.time.rows[members]
-        first = np.lexsort((members, starts, times))[0]
-        return int(members[first]), np.delete(members, first)
+
+def _query(clauses: list[tuple[Any, Any]]) -> Any:
+    if all(occur == NOT for occur, _ in clauses):
+        clauses = [*clauses, (MUST, Q.const_score_query(Q.all_query(), 0.0))]
+    return Q.boolean_query(clauses)

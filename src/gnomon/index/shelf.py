@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.index.columns import Column
+from gnomon.errors import StoreError
+from gnomon.index.columns import Column, Names
 from gnomon.index.near import BINS
 
 OPEN = np.iinfo(np.int64).max
@@ -20,7 +21,13 @@ OPEN = np.iinfo(np.int64).max
 DROPPED = np.iinfo(np.int64).max
 """Start of a life that was dropped: at no moment alive."""
 ATTRIBUTES = ("source", "kind", "lang", "author", "domain")
-CODE_BITS = 64
+_CODES = 4
+"""64-bit words of sign code per vector."""
+_RESCORED = 1500
+"""Rows that sign codes pick for an exact comparison."""
+_SAMPLE = 16
+_FEW = 8
+"""Below this share (1 in 8) of admitted rows, their codes are gathered instead of all scanned."""
 
 
 class Shelf:
@@ -29,6 +36,7 @@ class Shelf:
     def __init__(self, path: Path, dim: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.dim = dim
+        self.rows = 0
         self.seq = Column(path / "seq.i64", np.int64)
         self.start = Column(path / "start.i64", np.int64)
         self.until = Column(path / "until.i64", np.int64)
@@ -36,21 +44,38 @@ class Shelf:
         self.key_end = Column(path / "key_end.i64", np.int64)
         self.attributes = [Column(path / f"{name}.i32", np.int32) for name in ATTRIBUTES]
         self.signature = Column(path / "signature.u16", np.uint16, BINS)
-        self.code = Column(path / "code.u64", np.uint64)
+        self.codes = [Column(path / f"code{i}.u64", np.uint64) for i in range(_CODES)]
         self.vector = Column(path / "vector.i8", np.int8, dim)
         self.scale = Column(path / "scale.f32", np.float32)
-        self._names = [Names(path / f"{name}.txt") for name in ATTRIBUTES]
+        self._names = [Names(path / f"{name}.txt", name == "domain") for name in ATTRIBUTES]
         self._keys = os.open(path / "keys.bin", os.O_RDWR | os.O_CREAT, 0o600)
-        self.rows = 0
 
     @property
     def columns(self) -> list[Column]:
         """Every column."""
-        fixed = [self.seq, self.start, self.until, self.time, self.key_end]
-        return [*fixed, *self.attributes, self.signature, self.code, self.vector, self.scale]
+        fixed = [self.seq, self.start, self.until, self.time, self.key_end, self.signature]
+        return [*fixed, *self.attributes, *self.codes, self.vector, self.scale]
 
-    def truncate(self, rows: int) -> None:
-        """Forget what stands behind the first `rows` rows: a crash left it half done."""
+    def open(self, rows: int) -> None:
+        """Take the first `rows` rows as stored; a crash left half done what stands behind them.
+
+        Raises StoreError if they cannot be as they were written.
+        """
+        seqs, ends = self.seq.rows[:rows], self.key_end.rows[:rows]
+        damage = ""
+        if rows and min(column.stored for column in self.columns) < rows:
+            damage = "a column is too short"
+        elif rows and ((np.diff(seqs) <= 0).any() or seqs[0] <= 0):
+            damage = "sequence numbers are out of order"
+        elif rows and ((np.diff(ends) < 0).any() or os.fstat(self._keys).st_size < ends[-1]):
+            damage = "keys are missing"
+        elif any(
+            rows and not 0 <= column.rows[:rows].min() <= column.rows[:rows].max() < len(names)
+            for column, names in zip(self.attributes, self._names, strict=True)
+        ):
+            damage = "names are missing"
+        if damage:
+            raise StoreError(f"The columns of the index are damaged: {damage}.")
         self.rows = rows
 
     def append(
@@ -85,20 +110,34 @@ class Shelf:
     def _put_vectors(self, here: slice, vectors: NDArray[np.float32] | None) -> None:
         """Store int8 vectors, in units of each one's largest component, and their sign codes."""
         if vectors is None:
-            self.vector.rows[here], self.scale.rows[here], self.code.rows[here] = 0, 0, 0
+            for column in (self.vector, self.scale, *self.codes):
+                column.rows[here] = 0
             return
         largest = np.abs(vectors).max(axis=1)
         self.scale.rows[here] = largest / 127
         largest[largest == 0] = 1
         self.vector.rows[here] = np.rint(vectors * (127 / largest)[:, None])
-        self.code.rows[here] = codes(vectors)
+        for column, code in zip(self.codes, _signs(vectors), strict=True):
+            column.rows[here] = code
 
+    def rows_of(self, seqs: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of these sequence numbers, without those that have none."""
+        known = self.seq.rows[: self.rows]
+        wanted = np.asarray(seqs, np.int64)
+        at = np.searchsorted(known, wanted)
+        inside = at < len(known)
+        at, wanted = at[inside], wanted[inside]
+        rows: NDArray[np.int64] = at[known[at] == wanted]
+        return rows
+
+    # -- vectors ---------------------------------------------------------------
     def similarity(
         self, rows: NDArray[np.int64], query: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Cosine of each row's vector with a unit vector."""
         stored = self.vector.rows[rows].astype(np.float32)
-        cosine: NDArray[np.float32] = (stored @ query) * self.scale.rows[rows]
+        # Not `@`: a BLAS that spreads this over threads waits for cores that ingest keeps busy.
+        cosine: NDArray[np.float32] = np.einsum("ij,j->i", stored, query) * self.scale.rows[rows]
         return cosine
 
     def nearest(
@@ -106,31 +145,43 @@ class Shelf:
     ) -> NDArray[np.int64]:
         """Rows among the admitted that are closest to `query`, best first.
 
-        Sign codes of the first 64 components pick some thousand rows, int8 vectors order them.
-        Where few rows are admitted, all of them are compared: the result is then exact.
+        Sign codes pick the rows that int8 vectors then order. Where no more rows are admitted than
+        that, all of them are compared, so a narrow filter loses nothing.
         """
-        rows = np.flatnonzero(admitted)
-        few = max(2000, 10 * limit)
-        if len(rows) > few:
-            far = np.bitwise_count(self.code.rows[: len(admitted)] ^ codes(query[None, :])[0])
-            far[~admitted] = CODE_BITS + 1
-            counts = np.bincount(far, minlength=CODE_BITS + 2)
-            cut = int(np.searchsorted(np.cumsum(counts), few))
-            rows = np.flatnonzero(far <= min(cut, CODE_BITS))
-            if len(rows) > 2 * few:
-                rows = rows[np.argsort(far[rows], kind="stable")[: 2 * few]]
-        if not len(rows):
-            return rows
+        few = max(_RESCORED, 4 * limit)
+        count = int(np.count_nonzero(admitted))
+        if count <= few:
+            rows = np.flatnonzero(admitted)
+        elif count * _FEW < len(admitted):
+            rows = np.flatnonzero(admitted)
+            far = self._distance(rows, query)
+            rows = rows[far <= _cut(far, few)]
+        else:
+            far = self._distance(slice(0, len(admitted)), query)
+            cut = _cut(far[::_SAMPLE][admitted[::_SAMPLE]], few // _SAMPLE)
+            rows = np.flatnonzero((far <= cut) & admitted)
         cosine = self.similarity(rows, query)
-        best = np.argsort(-cosine, kind="stable")[:limit]
+        best = np.lexsort((-rows, -cosine))[:limit]
         found: NDArray[np.int64] = rows[best]
         return found
 
+    def _distance(
+        self, rows: slice | NDArray[np.int64], query: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """In how many signs each row's vector differs from `query`; at most 255."""
+        parts = [code[0] for code in _signs(query[None, :])]
+        far = np.bitwise_count(self.codes[0].rows[rows] ^ parts[0])
+        for column, part in zip(self.codes[1:], parts[1:], strict=True):
+            far += np.bitwise_count(column.rows[rows] ^ part)
+        distance: NDArray[np.uint8] = far
+        return distance
+
+    # -- lives and attributes --------------------------------------------------
     def alive(self, rows: slice | NDArray[np.int64], moment_us: int | None) -> NDArray[np.bool_]:
         """Which of these rows were alive at a moment, or are alive now."""
         until = self.until.rows[rows]
         if moment_us is None:
-            now: NDArray[np.bool_] = (until == OPEN) & (self.start.rows[rows] != DROPPED)
+            now: NDArray[np.bool_] = until == OPEN
             return now
         then: NDArray[np.bool_] = (self.start.rows[rows] <= moment_us) & (moment_us < until)
         return then
@@ -145,15 +196,18 @@ class Shelf:
         """Which of the first `rows` rows carry one of the wanted values."""
         at = ATTRIBUTES.index(attribute)
         names = self._names[at]
-        found = [n for value in wanted for n in names.matching(value, attribute == "domain")]
-        mask: NDArray[np.bool_] = np.isin(self.attributes[at].rows[:rows], found)
+        found = [n for value in wanted for n in names.matching(value)]
+        values = self.attributes[at].rows[:rows]
+        mask: NDArray[np.bool_] = (
+            values == found[0] if len(found) == 1 else np.isin(values, np.array(found, np.int32))
+        )
         return mask
 
     def erase(self, rows: NDArray[np.int64]) -> None:
         """Leave nothing of these rows but that they were."""
-        self.start.rows[rows], self.until.rows[rows] = DROPPED, 0
-        self.time.rows[rows] = 0
-        for column in (self.signature, self.code, self.vector, self.scale, *self.attributes):
+        self.until.rows[rows], self.start.rows[rows] = 0, DROPPED
+        blank = (self.time, self.signature, self.vector, self.scale, *self.codes)
+        for column in (*blank, *self.attributes):
             column.rows[rows] = 0
         for row in rows:
             begin = int(self.key_end.rows[row - 1]) if row else 0
@@ -166,9 +220,12 @@ class Shelf:
 
     def close(self) -> None:
         """Write everything out."""
-        self.sync()
+        for names in self._names:
+            names.close()
         for column in self.columns:
             column.close(self.rows)
+        for names in self._names:
+            names.close()
         os.close(self._keys)
 
     @property
@@ -177,41 +234,14 @@ class Shelf:
         return sum(c.body_bytes for c in self.columns) + os.fstat(self._keys).st_blocks * 512
 
 
-class Names:
-    """Numbers for the values of an attribute, in a file that only grows. 0 is no value."""
-
-    def __init__(self, path: Path) -> None:
-        whole = path.read_bytes() if path.exists() else b""
-        whole = whole[: whole.rfind(b"\n") + 1]  # a crash may have cut the last line
-        self._numbers = {"": 0}
-        for line in whole.decode("utf-8", "surrogatepass").split("\n")[:-1]:
-            self._numbers[line] = len(self._numbers)
-        self._file = path.open("ab")
-        self._file.truncate(len(whole))
-
-    def number(self, value: str) -> int:
-        """The number of a value, given when it is first met."""
-        value = value.replace("\n", " ").replace("\r", " ")
-        found = self._numbers.get(value)
-        if found is None:
-            found = self._numbers[value] = len(self._numbers)
-            self._file.write(value.encode("utf-8", "surrogatepass") + b"\n")
-        return found
-
-    def matching(self, value: str, suffixes: bool) -> list[int]:
-        """Numbers of the value, and of names below it where it is a domain."""
-        if not suffixes:
-            return [self._numbers[value]] if value in self._numbers else []
-        below = "." + value
-        return [n for name, n in self._numbers.items() if name == value or name.endswith(below)]
-
-    def sync(self) -> None:
-        """Hand what was written to the system."""
-        self._file.flush()
+def _signs(vectors: NDArray[np.float32]) -> list[NDArray[np.uint64]]:
+    """Signs of the components as bits, in words of 64; missing components count as negative."""
+    bits = np.zeros((len(vectors), _CODES * 8), np.uint8)
+    packed = np.packbits(vectors[:, : _CODES * 64] > 0, axis=1)
+    bits[:, : packed.shape[1]] = packed
+    return list(np.ascontiguousarray(bits.view(np.uint64).T))
 
 
-def codes(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Signs of the first 64 components (which carry the most after PCA) as bits."""
-    bits = np.packbits(vectors[:, :CODE_BITS] > 0, axis=1)
-    packed: NDArray[np.uint64] = np.ascontiguousarray(bits).view(np.uint64).ravel()
-    return packed
+def _cut(far: NDArray[np.uint8], wanted: int) -> int:
+    """The distance within which at least `wanted` of these lie."""
+    return int(np.searchsorted(np.cumsum(np.bincount(far, minlength=256)), wanted))
