@@ -336,11 +336,13 @@ def demo_town(settings: Settings, clock: Clock) -> DemoTown:
 
 def _remember(record: SqliteRecord, demo: DemoTown, now: datetime) -> None:
     """Configure the demo's sources, and load the past that they would have brought by now."""
-    first = not any(s.name.startswith(DEMO_PREFIX) for s in record.sources())
-    for config in demo.sources():
+    configs = demo.sources()
+    known = record.source_stats()
+    seen = [known[c.name].last_document_at for c in configs if c.name in known]
+    last = max((moment for moment in seen if moment is not None), default=None)
+    for config in configs:
         record.put_source(config)
-    if first:
-        record.load(demo.history(now), now=now)
+    record.load(demo.history(now, since=last), now=now)
 
 
 def _forget_demo(record: SqliteRecord, now: datetime) -> None:

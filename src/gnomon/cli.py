@@ -45,6 +45,7 @@ AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SHOWN_SKIPS = 20
 MARKS = {"supported": "✓", "partly": "~", "not_supported": "✗", "contradicted": "✗"}
 
 
@@ -372,11 +373,12 @@ def record_import(
         )
     with opened_record(loaded.settings) as store:
         report = import_file(store, path, now=datetime.now(UTC))
-    print(f"Loaded {report.loaded:,} rows from {path}.")
-    for line, reason in report.skipped[:20]:
+    known = f" {report.known:,} were there already." if report.known else ""
+    print(f"Loaded {report.loaded:,} of {report.rows:,} rows from {path}.{known}")
+    for line, reason in report.skipped[:_SHOWN_SKIPS]:
         print(f"Skipped line {line}: {reason}")
-    if len(report.skipped) > 20:
-        print(f"… and {len(report.skipped) - 20:,} more skipped lines.")
+    if report.skipped_rows > _SHOWN_SKIPS:
+        print(f"{report.skipped_rows:,} rows were skipped in all.")
 
 
 @record.command("check")

@@ -241,10 +241,6 @@ def _signs(vectors: NDArray[np.float32]) -> list[NDArray[np.uint64]]:
     bits[:, : packed.shape[1]] = packed
     return list(np.ascontiguousarray(bits.view(np.uint64).T))
 
-    def close(self) -> None:
-        """Write everything out and close."""
-        self._file.close()
-
 
 def _cut(far: NDArray[np.uint8], wanted: int) -> int:
     """The distance within which at least `wanted` of these lie."""
