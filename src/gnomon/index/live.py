@@ -90,6 +90,7 @@ class LiveIndex:
         self._tantivy.register_tokenizer(
             "spaced", tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
         )
+        self._tantivy.config_reader("manual")  # else a thread of its own reloads it as well
         self._writer = self._tantivy.writer(_HEAP_BYTES, 1)
         self._shelf = Shelf(self._path / "columns", self._meta.dim)
         self._tantivy.reload()
