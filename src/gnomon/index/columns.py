@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.errors import StoreError
+from gnomon.index.marks import parents
 
 _FIRST_ROWS = 4096
 _STEP_ROWS = 262_144
@@ -105,9 +106,3 @@ class Names:
     def close(self) -> None:
         """Write out and close."""
         self._file.close()
-
-
-def parents(host: str) -> list[str]:
-    """A host name and the domains above it."""
-    labels = host.split(".")
-    return [".".join(labels[i:]) for i in range(len(labels))]

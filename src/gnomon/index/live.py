@@ -29,10 +29,9 @@ from gnomon.clock import to_us
 from gnomon.errors import StoreError
 from gnomon.index import analyze, near
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
-from gnomon.index.columns import parents
 from gnomon.index.files import Meta, check_words, native, read_meta, this_boot, write_meta
 from gnomon.index.lexicon import Lexicon
-from gnomon.index.marks import author_mark, domain
+from gnomon.index.marks import marks
 from gnomon.index.search import Search, Snapshot
 from gnomon.index.shelf import DROPPED, OPEN, Shelf
 from gnomon.log import get_logger
@@ -159,7 +158,7 @@ class LiveIndex:
         documents = [document for _, document in puts]
         texts = [analyze.words(f"{d.title}\n{d.text}"[:_MAX_DOCUMENT_CHARS]) for d in documents]
         analysed = self._lexicon.analyse(texts)
-        attributes = [_attributes(document) for document in documents]
+        marked = [marks(document) for document in documents]
         times = [_time_us(document, entry.start_us) for entry, document in puts]
         for i, (entry, document) in enumerate(puts):
             row: dict[str, Any] = {
@@ -167,11 +166,10 @@ class LiveIndex:
                 "time": times[i],
                 "start": entry.start_us,
                 "body": analysed.terms[i],
-                "filter": _filters(attributes[i]),
+                "filter": marked[i].terms,
             }
-            tags = {word for word in texts[i] if word[0] in "#@"}
-            if tags:
-                row["tag"] = [analyze.tag(word) for word in tags]
+            if "#" in document.text or "@" in document.text:
+                row["tag"] = [analyze.tag(word) for word in texts[i] if word[0] in "#@"]
             if document.title:
                 title = analyze.words(document.title)
                 row["title"] = " ".join(term for word in title for term in analyze.terms(word))
@@ -183,7 +181,7 @@ class LiveIndex:
             untils=[OPEN if entry.until_us is None else entry.until_us for entry, _ in puts],
             times=times,
             keys=[document.key for document in documents],
-            attributes=attributes,
+            attributes=[mark.values for mark in marked],
             signatures=near.signatures(analysed.marks),
             vectors=analysed.vectors,
         )
@@ -353,28 +351,6 @@ def _time_us(document: Document, start_us: int) -> int:
     if document.published_at is None:
         return start_us
     return min(to_us(document.published_at), start_us)
-
-
-def _attributes(document: Document) -> tuple[str, ...]:
-    values = (document.source, document.kind, document.lang)
-    return (
-        *(_line(value) for value in values),
-        author_mark(document.author),
-        _line(domain(document.url)),
-    )
-
-
-def _line(value: str) -> str:
-    """As it can be stored: one line of valid Unicode."""
-    if value.isascii() and value.isprintable():
-        return value
-    return value.replace("\n", " ").encode("utf-8", "replace").decode()
-
-
-def _filters(attributes: tuple[str, ...]) -> list[str]:
-    source, kind, lang, author, host = attributes
-    filters = [f"source={source}", f"kind={kind}", f"lang={lang}", f"author={author}"]
-    return filters + [f"domain={name}" for name in parents(host)] if host else filters
 
 
 def _size(entry: os.DirEntry[str]) -> int:
