@@ -12,7 +12,6 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from lxml import etree
-from trafilatura import bare_extraction
 
 from gnomon.errors import ContentError
 from gnomon.extract.base import FUTURE_TOLERANCE, Page
@@ -177,6 +176,8 @@ def _text(tree: etree._Element, notes: Counter[str], *, large: bool) -> str:
     if large:
         notes["page.taken_whole"] += 1
         return clean_text("".join(visible(tree)))
+    from trafilatura import bare_extraction  # here, because it costs the start of the program
+
     document = bare_extraction(tree, fast=True, include_comments=False)
     article = _article(getattr(document, "body", None))
     if len(article) >= _LEAST_CHARS:

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from htmldate import find_date
 from lxml import etree
 
 from gnomon.extract.dates import Dates, parse_date
@@ -121,6 +120,8 @@ def search_date(claims: Claims, tree: etree._Element, *, now: datetime, dates: D
 
     It gets a tree, never text: a text that looks like an address it would fetch.
     """
+    from htmldate import find_date  # here, because it costs the start of the program
+
     found = find_date(
         tree, extensive_search=True, original_date=True, max_date=now.replace(tzinfo=None)
     )

@@ -6,15 +6,17 @@ Everything here takes any string whatever, in time linear in its length.
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import unicodedata
 from collections.abc import Iterator
 from html import unescape
+from typing import TYPE_CHECKING
 
 from lxml import etree
 from lxml.html import HTMLParser
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 _LETTERS_FOR_LANG = 20
 _LANG_CHARS = 800
@@ -24,9 +26,13 @@ _MAX_MARKS = 64
 """Combining marks in a row. Writing systems need a handful; normalising a run is quadratic."""
 
 
+_LAST_MARK = 0x20000
+"""Beyond it stand ideographs, tags and private characters; looking there costs the start."""
+
+
 def _marks() -> str:
     """The combining characters as a regex class."""
-    points = [c for c in range(0x300, sys.maxunicode + 1) if unicodedata.combining(chr(c))]
+    points = [c for c in range(0x300, _LAST_MARK) if unicodedata.combining(chr(c))]
     spans: list[list[int]] = []
     for point in points:
         if spans and spans[-1][1] == point - 1:
@@ -233,5 +239,7 @@ def _detector() -> LanguageIdentifier:
     global _identifier
     with _loading:
         if _identifier is None:
+            from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
             _identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
         return _identifier

@@ -11,11 +11,14 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 from gnomon.errors import ModelError
 
@@ -51,6 +54,8 @@ class MiniLM:
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(MAX_TOKENS)
             self._cls, self._sep = self._tokenizer.encode("").ids
+            import onnxruntime  # here, because it costs the start of the program
+
             self._session = onnxruntime.InferenceSession(
                 str(folder / "model.onnx"),
                 _session_options(threads(n_threads, spare_cores=spare_cores)),
@@ -123,6 +128,8 @@ class MiniLM:
 
 
 def _session_options(n_threads: int) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
