@@ -25,8 +25,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness import DATA, percentiles, save
-
 from gnomon.answer.base import Finished, Question, Retrieved
 from gnomon.answer.check import Evidence, judge
 from gnomon.answer.pipeline import Answerer
@@ -36,6 +34,7 @@ from gnomon.models.base import Embedder, Scorer
 from gnomon.record.store import SqliteRecord
 from gnomon.settings import Settings
 from gnomon.types import Answer, Document, Upsert, VerdictKind
+from harness import DATA, percentiles, save
 
 REALTIME = DATA / "realtimeqa-2022-2023"
 ATTRIBUTION = DATA / "attributionbench-dev" / "attributionbench_dev.jsonl.gz"
@@ -88,18 +87,21 @@ def open_year(folder: Path, year: str, models: Local) -> tuple[SqliteRecord, Liv
         for kind in ("docs", "revisions"):
             for row in rows(REALTIME / f"realtimeqa_{year}_{kind}.jsonl.gz"):
                 host = row["url"].split("/")[2]
-                yield host, Upsert(
-                    Document(
-                        key=f"replay:{row['url']}",
-                        source=host,
-                        kind="article",
-                        title=row["title"] or "",
-                        text=row["text"] or "",
-                        url=row["url"],
-                        lang="en",
-                        published_at=day(row["published"]),
-                        observed_at=utc(row["first_seen"]),
-                    )
+                yield (
+                    host,
+                    Upsert(
+                        Document(
+                            key=f"replay:{row['url']}",
+                            source=host,
+                            kind="article",
+                            title=row["title"] or "",
+                            text=row["text"] or "",
+                            url=row["url"],
+                            lang="en",
+                            published_at=day(row["published"]),
+                            observed_at=utc(row["first_seen"]),
+                        )
+                    ),
                 )
 
     record.load(history(), now=datetime.now(UTC))
@@ -228,9 +230,7 @@ def attribution(models: Local, limit: int | None) -> dict[str, Any]:
         "unsupported passed %": share(
             sum(p for _, y, p in pairs if not y), sum(not y for _, y, _ in pairs)
         ),
-        "supported passed %": share(
-            sum(p for _, y, p in pairs if y), sum(y for _, y, _ in pairs)
-        ),
+        "supported passed %": share(sum(p for _, y, p in pairs if y), sum(y for _, y, _ in pairs)),
         "macro F1 by subset": {s: macro_f1([p for p in pairs if p[0] == s]) for s in subsets},
         "latency_ms": percentiles(took),
     }

@@ -38,6 +38,10 @@ _OPPOSITES = tuple(
     (frozenset(a.split()), frozenset(b.split()))
     for a, b in (
         ("open reopen", "close shut"),
+        ("block stuck jam", "clear free passabl"),
+        ("suspend halt", "run resum restart"),
+        ("find found recover", "miss lost steal"),
+        ("strike", "agreement settl"),
         ("rise increas climb grow up gain jump soar", "fall decreas drop declin down sink plung"),
         ("win", "lose"),
         ("alive surviv", "die dead kill"),
@@ -140,7 +144,20 @@ def disagrees(one: str, other: str) -> bool:
     if shared / (min(sum(a.values()), sum(b.values())) or 1.0) < 0.34:
         return False
     return bool(
-        _denials(one) != _denials(other) or _opposites(one, other) or _other_numbers(one, other)
+        _denials(one) != _denials(other)
+        or _opposites(one, other)
+        or _other_numbers(one, other)
+        or _other_reading(one, other)
+    )
+
+
+def _other_reading(one: str, other: str) -> bool:
+    """Whether both tell one number, another one, whatever it counts: two readings of a gauge."""
+    mine, theirs = facts.numbers(one), facts.numbers(other)
+    return (
+        len(mine) == len(theirs) == 1
+        and not math.isclose(mine[0].value, theirs[0].value)
+        and (not mine[0].unit or not theirs[0].unit)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
@@ -21,18 +22,16 @@ from gnomon.answer.check import Embed, disagrees
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.judgement import (
     Signals,
-    length_off,
+    demands,
     likelihood,
     named_in,
-    novelty,
     recentness,
-    spread,
     type_present,
     weighed,
 )
 from gnomon.answer.retrieve import time_of
 from gnomon.answer.text import Span, sentences
-from gnomon.answer.words import plain, stems, words
+from gnomon.answer.words import plain, share, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
 from gnomon.log import get_logger
@@ -41,8 +40,8 @@ from gnomon.types import Passage, Usage
 
 _log = get_logger()
 
-ANSWER_FROM = 0.30
-"""Likelihood from which a sentence may open an answer; calibrated, see `judgement`."""
+ANSWER_FROM = 0.35
+"""Likelihood from which a sentence may open an answer: see docs/internals/answer.md."""
 _ALSO_FROM = 0.6
 """A further sentence needs at least this share of the first one's likelihood."""
 _READ_BY_MODEL = 12
@@ -120,9 +119,9 @@ class ExtractiveWriter:
     def rank(self, plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
         """Every quotable sentence with its likelihood, superseded ones last, best first."""
         if not plan.terms:
-            return _newest(plan, passages, plan.as_of or self._clock.now())
+            return _newest(plan, passages)
         weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
-        candidates = _candidates(plan, passages, weights, plan.as_of or self._clock.now())
+        candidates = _candidates(plan, passages, weights)
         self._add_meaning(plan, candidates)
         for c in candidates:
             c.likelihood = likelihood(c.signals)
@@ -157,56 +156,67 @@ class ExtractiveWriter:
         if self._embed is not None:
             vectors = self._embed([plan.search_text, *(c.text for c in candidates)])
         if vectors is None:
-            return [0.4 * c.signals.covered for c in candidates]
-        return [float(np.clip(s, 0, 1)) for s in vectors[1:] @ vectors[0]]
+            return [0.3 + 0.65 * c.signals.covered for c in candidates]
+        # On the scale of the sentence model's scores.
+        return [float(np.clip(0.2 + 0.8 * s, 0, 1)) for s in vectors[1:] @ vectors[0]]
 
 
 def _candidates(
-    plan: Plan, passages: Sequence[Passage], weights: Mapping[str, float], now: datetime
+    plan: Plan, passages: Sequence[Passage], weights: Mapping[str, float]
 ) -> list[Candidate]:
-    asked = plan.search_text
-    asking = stems(plan.focus)
+    asked, asking = plan.search_text, stems(plan.focus)
     focused = {t: w for t, w in weights.items() if t in asking} or weights
-    said = stems(asked)
-    ranks = spread([p.score for p in passages])
+    known = stems("\n".join(f"{p.document.title}\n{p.text}" for p in passages))
+    unknown = 1.0 - share(plan.terms, known)
+    # What residents must do is what an alert is for, and what a "how do I" asks.
+    how_to = bool(_HOW_TO.search(asked))
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
         title = stems(passage.document.title)
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
+        time = time_of(passage.document)
+        orders = not how_to and passage.document.kind != "alert"
         for j, span in enumerate(cut):
             text = passage.text[span.start : span.end]
-            # What residents must do is what an alert is for.
-            orders = passage.document.kind != "alert" and not _HOW_TO.search(asked)
             if asks(text) or addresses_machine(text, orders=orders) or not _speaks(text):
                 continue
             around = set(title).union(*held[max(0, j - 1) : j + 2])
             near = passage.text[cut[max(0, j - 1)].start : cut[min(len(cut) - 1, j + 1)].end]
+            typed = type_present(plan.expects, asked, text)
             signals = Signals(
                 covered=weighed(set(held[j]), weights),
-                covered_around=weighed(around, weights),
-                named=named_in(asked, f"{passage.document.title}\n{near}", around),
-                answer_type=type_present(plan.expects, asked, text),
-                similar=0.0,
-                passage=ranks[i],
-                lead=1.0 / (1.0 + (passage.start + span.start) / 1_000),
-                length=length_off(text),
+                around=weighed(around, weights),
                 focus=weighed(around, focused),
-                new=novelty(said, stems(text)),
-                recent=recentness((now - time_of(passage.document)).total_seconds(), plan.recency),
+                named=named_in(asked, f"{passage.document.title}\n{near}", around),
+                typed=typed,
+                untyped=float(typed == 0.0 and demands(plan.expects, asked)),
+                unknown=unknown,
+                similar=0.0,
+                lead=1.0 / (1.0 + (passage.start + span.start) / 1_000),
+                recent=1.0,
+                newest=0.0,
             )
-            out.append(
-                Candidate(
-                    i,
-                    span,
-                    text,
-                    signals,
-                    held[j],
-                    time_of(passage.document),
-                    _reliable(passage, text),
-                )
-            )
+            reliable = _reliable(passage, text)
+            out.append(Candidate(i, span, text, signals, held[j], time, reliable))
+    _compare_times(out, plan)
     return out
+
+
+def _compare_times(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Weigh each sentence's age against the newest documents that speak of the matter."""
+    best = max((c.signals.around for c in candidates), default=0.0)
+    speaking = [c for c in candidates if c.signals.around >= 0.6 * best]
+    newest = max((c.time for c in speaking), default=None)
+    times = sorted({c.time for c in speaking if c.reliable})
+    for c in candidates:
+        behind_s = (newest - c.time).total_seconds() if newest else 0.0
+        newer = len(times) - bisect_right(times, c.time)
+        c.signals = msgspec.structs.replace(
+            c.signals,
+            recent=recentness(behind_s, plan.recency),
+            newest=1.0 / (1.0 + newer) if plan.state else 0.0,
+        )
 
 
 def _speaks(text: str) -> bool:
@@ -228,8 +238,8 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     """
     if not ranked or not (plan.state or plan.expects in ("number", "yes_no", "time", "person")):
         return ranked
-    floor = max(ranked[0].likelihood * 0.5, ANSWER_FROM * 0.5)
-    rivals = [c for c in ranked if c.likelihood >= floor][:10]
+    floor = ranked[0].likelihood * 0.25
+    rivals = [c for c in ranked if c.likelihood >= floor][:16]
     replaced: set[int] = set()
     for older in rivals:
         for newer in rivals:
@@ -240,8 +250,9 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
             for other in rivals
         ):
             replaced.add(id(older))
-    kept = [c for c in ranked if id(c) not in replaced]
-    return kept
+    # What stands beside a replaced statement spoke of the same hour.
+    gone = {(c.passage, c.time) for c in ranked if id(c) in replaced}
+    return [c for c in ranked if (c.passage, c.time) not in gone]
 
 
 def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
@@ -285,10 +296,10 @@ def _repeats(c: Candidate, other: Candidate) -> bool:
     return not mine or not theirs or bool(mine & theirs)
 
 
-def _newest(plan: Plan, passages: Sequence[Passage], now: datetime) -> list[Candidate]:
+def _newest(plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
     """The opening of each document, newest first, for a question about nothing in particular."""
     opened: dict[str, Candidate] = {}
-    for c in sorted(_candidates(plan, passages, {}, now), key=lambda c: (c.passage, c.span.start)):
+    for c in sorted(_candidates(plan, passages, {}), key=lambda c: (c.passage, c.span.start)):
         passage = passages[c.passage]
         key = passage.document.key
         if key not in opened and passage.start + c.span.start < _OPENING_CHARS:

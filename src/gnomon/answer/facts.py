@@ -83,8 +83,8 @@ _UNITS = {
 }  # fmt: skip
 
 _NUMBER = re.compile(
-    r"(?<![\w.,])(?P<currency>(?:US)?\$|[€£¥₹])?\s?(?P<sign>[-−](?=\d))?"
-    r"(?P<digits>\d{1,3}(?:[,.\u00a0\u202f ]\d{3})+(?![\d])(?:[.,]\d{1,2}(?!\d))?|\d+(?:[.,]\d+)?)"
+    r"(?<![\w.,:])(?P<currency>(?:US)?\$|[€£¥₹])?\s?(?P<sign>[-−](?=\d))?"
+    r"(?P<digits>\d{1,3}(?:[,.\u00a0\u202f]\d{3})+(?![\d])(?:[.,]\d{1,2}(?!\d))?|\d+(?:[.,]\d+)?)"
     r"(?P<ordinal>st|nd|rd|th)?(?P<tail>[ \u00a0-]?(?:[%€£]|°\s?[CF]?\b|[^\W\d_]+))?",
 )
 _WORD_NUMBER = re.compile(
@@ -173,6 +173,11 @@ def names(text: str) -> tuple[Name, ...]:
 def quotations(text: str) -> list[str]:
     """What stands in quotation marks and is longer than one word."""
     return [q for q in _QUOTED.findall(text) if " " in q.strip()]
+
+
+def currencies() -> frozenset[str]:
+    """The units that are money."""
+    return frozenset(_CURRENCIES.values())
 
 
 def units_agree(a: str, b: str) -> bool:

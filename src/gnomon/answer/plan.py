@@ -24,10 +24,16 @@ _HISTORY_TERMS = 8
 _EXPECTS: tuple[tuple[str, str], ...] = tuple(
     (kind, pattern)
     for kind, patterns in {
-        "reason": (r"\bwhy\b", r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eé]\b"),
+        "reason": (
+            r"\bwhy\b", r"\bwhat (?:is |was )?(?:the )?(?:caused?|reasons?)\b",
+            r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eé]\b",
+        ),
         "number": (
             r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often)\b",
-            r"\b(?:what|which) (?:percent\w*|number|share|proportion|price|amount)\b",
+            r"\b(?:what|which)(?: is| was)?(?: \w+){0,2} (?:percent\w*|number|share|proportion|"
+            r"price|amount|profit|loss|cost|salary|wage|fine|fee|fare|score|temperature|speed|limit|"
+            r"population|rise|raise|distance|height|weight|age)\b",
+            r"\bwhat (?:will|does|did|do|would)\b.{1,80}\bcosts?\b",
             r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b",
         ),
         "time": (
@@ -134,9 +140,10 @@ _SAYS_NOTHING = frozenset(
     "today tonight yesterday now currently current latest newest recent recently happen happened "
     "happening happens change changed changes new news going last past morning evening week lately "
     "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
-    "monday tuesday wednesday thursday friday saturday sunday".split()
+    "monday tuesday wednesday thursday friday saturday sunday "
+    "long far old tall big large often kind type sort".split()
 )
-"""Words that ask for news without saying what about."""
+"""Words that ask without saying what about."""
 _YEAR = re.compile(r"\bin (?P<year>20\d\d)\b")
 
 
@@ -249,6 +256,8 @@ def _newness(text: str, since: datetime | None) -> tuple[float, float]:
         return 0.5, 1.5 * _DAY
     if _TIMELESS.search(text):
         return 0.05, 365 * _DAY
+    if _STATE.search(text):
+        return 0.6, _DAY / 2
     return 0.3, 3 * _DAY
 
 

@@ -216,9 +216,12 @@ def _lexical(found: Sequence[_Found], asked: Plan) -> tuple[dict[str, float], li
     weights = {t: math.log(1.0 + (len(found) + 1) / (held[t] + 0.5)) for t in asked.terms}
     total = sum(weights.values()) or 1.0
     best_hit = max((f.hit.score for f in found), default=0.0) or 1.0
+    newest = max((time_of(f.document) for f in found), default=None)
     candidates: list[_Candidate] = []
     for f, places, title in zip(found, placed, titled, strict=True):
-        rank = 0.25 * max(0.0, f.hit.score / best_hit) + 0.3 * asked.recency * f.hit.recency
+        behind_s = (newest - time_of(f.document)).total_seconds() if newest else 0.0
+        recency = 0.5 ** (behind_s / asked.half_life_s)
+        rank = 0.25 * max(0.0, f.hit.score / best_hit) + 0.4 * asked.recency * recency
         for span in _spans(f.document.text[:_READ_CHARS], places, weights):
             # A title speaks for the passages under it.
             terms = title.union(t for at, t in places if span.start <= at < span.end)

@@ -200,6 +200,9 @@ def share(wanted: Iterable[str], found: set[str]) -> float:
     return len(listed & found) / len(listed) if listed else 1.0
 
 
+_SHORT = re.compile(r"[^aeiou][aeiou][^aeiouwxy]")
+
+
 def _inflection(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         word = word[:-3] + "y"
@@ -208,12 +211,14 @@ def _inflection(word: str) -> str:
     elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
     for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            base = word[: -len(ending)]
-            if re.search("[aeiouy]", base):
-                double = base[-1] == base[-2] and base[-1] not in "lsz"
-                word = base[:-1] if double else base
-            break
+        base = word.removesuffix(ending)
+        if base == word or len(base) < 3 or not re.search("[aeiouy]", base):
+            continue
+        doubled = len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz"
+        word = base[:-1] if doubled else base
+        if _SHORT.fullmatch(base):
+            word += "e"  # voted, vote
+        break
     if word.endswith("ied") and len(word) > 4:
         word = word[:-3] + "y"
     if word.endswith("e") and len(word) > 4:
