@@ -38,7 +38,7 @@ class EmbeddedGenerator:
     grammars = True
     """It takes GBNF grammars."""
 
-    def __init__(self, path: Path, *, context_tokens: int = 4_096, n_threads: int = 0) -> None:
+    def __init__(self, path: Path, *, context_tokens: int = 2_048, n_threads: int = 0) -> None:
         """Load the weights at `path`; takes a second. Raises ModelError.
 
         The file must be known to be whole: native code trusts what it reads.
