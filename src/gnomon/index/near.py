@@ -50,9 +50,11 @@ def signatures(texts: Sequence[Sequence[int]]) -> NDArray[np.uint16]:
     return result
 
 
-def copies(signature: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Which of `others` are near copies of the text with this signature."""
-    equal = np.count_nonzero((others == signature) & (others != 0), axis=1)
-    filled = np.count_nonzero((others | signature) != 0, axis=1)
-    same: NDArray[np.bool_] = (equal >= SAME * filled) & (filled > 0)
+def copies(some: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Which of `others` (columns) are near copies of which of `some` (rows)."""
+    one, two = some[:, None, :], others[None, :, :]
+    either = one | two
+    filled = (either != 0).sum(axis=2, dtype=np.uint8)
+    equal = ((one == two) & (either != 0)).sum(axis=2, dtype=np.uint8)
+    same: NDArray[np.bool_] = (equal >= np.float32(SAME) * filled) & (filled > 0)
     return same

@@ -31,6 +31,8 @@ _LEAST_COSINE = 0.35
 _TITLE_BOOST = 0.5
 _FOLDED = 300
 """Candidates that are compared with each other as near copies."""
+_COMPARED = 16
+"""Of them, how many at once."""
 
 Q = tantivy.Query
 MUST, SHOULD, NOT = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
@@ -144,7 +146,9 @@ class Search:
         """The newest rows that match, with their scores, without the known ones."""
         rows, _, _ = self._by_words(_NEWEST, by_time=True)
         rows = rows[~np.isin(rows, known)][:_NEWEST]
-        return self._scored(rows, self._words()) if len(rows) else (rows, np.zeros(0, np.float32))
+        if not len(rows):
+            return rows, np.zeros(0, np.float32)
+        return self._scored(rows, _query(self._texts(scored=True)))
 
     def _scored(self, rows: _Rows, words: Any) -> tuple[_Rows, _Floats]:
         """Those of `rows` that match, with their scores."""
@@ -160,14 +164,9 @@ class Search:
         values = self._snapshot.searcher.fast_field_values("ord", addresses)
         return np.asarray(values, np.int64)
 
-    def _words(self, scored: bool = True) -> Any:
+    def _words(self, scored: bool) -> Any:
         """The tantivy query: phrases and words, filters, bounds."""
-        parsed, clauses = self._parsed, []
-        if parsed.should and (scored or not parsed.must):
-            terms = [(SHOULD, self._group(group)) for group in parsed.should]
-            # Where something must occur, the other words only rank.
-            clauses.append((SHOULD if parsed.must else MUST, Q.boolean_query(terms)))
-        clauses += self._constraints()
+        clauses = self._texts(scored)
         for name, values in self._wanted.items():
             if values:
                 clauses.append((MUST, self._any_of(name, values)))
@@ -179,6 +178,14 @@ class Search:
         if self._moment_us is not None:
             clauses.append((MUST, self._range("start", None, self._moment_us)))
         return _query(clauses)
+
+    def _texts(self, scored: bool) -> list[tuple[Any, Any]]:
+        parsed, constraints = self._parsed, self._constraints()
+        if not parsed.should or (parsed.must and not scored):
+            return constraints
+        words = Q.boolean_query([(SHOULD, self._group(group)) for group in parsed.should])
+        # Where something must occur, the other words only rank.
+        return [(SHOULD if parsed.must else MUST, words), *constraints]
 
     def _constraints(self) -> list[tuple[Any, Any]]:
         must = [(MUST, self._group(group)) for group in self._parsed.must]
@@ -200,7 +207,9 @@ class Search:
 
     def _any_of(self, name: str, values: Sequence[str]) -> Any:
         terms = [f"{name}={value}".encode("utf-8", "replace").decode() for value in values]
-        return Q.const_score_query(Q.term_set_query(self._schema, "filter", terms), 0.0)
+        # Not a term set: that one collects every document before the first is looked at.
+        each = [Q.term_query(self._schema, "filter", term, "basic") for term in terms]
+        return Q.const_score_query(Q.boolean_query([(SHOULD, one) for one in each]), 0.0)
 
     def _range(self, field: str, low: int | None, high: int | None) -> Any:
         bounds = Q.range_query(self._schema, field, _INTEGER, lower_bound=low, upper_bound=high)
@@ -299,23 +308,28 @@ class Search:
         window = max(60, 3 * limit) if self._by_time else _FOLDED
         top = rows[order[:window]]
         signatures = shelf.signature.rows[top]
-        folded = np.zeros(len(order), bool)
+        folded = np.zeros(len(top), bool)
         groups: list[_Group] = []
         for place, at in enumerate(order):
-            if folded[place]:
-                continue
+            if not self._by_time and len(groups) >= limit:
+                break
             if place >= len(top):
                 groups.append(_Group(int(rows[at]), int(at), ()))
                 continue
-            same = near.copies(signatures[place], signatures) & ~folded[: len(top)]
+            if place % _COMPARED == 0:
+                same_as = near.copies(signatures[place : place + _COMPARED], signatures)
+            if folded[place]:
+                continue
+            same = same_as[place % _COMPARED] & ~folded
             same[place] = True
-            folded[: len(top)] |= same
+            folded |= same
             members = top[same]
+            if len(members) == 1:
+                groups.append(_Group(int(rows[at]), int(at), ()))
+                continue
             first = np.lexsort((members, shelf.start.rows[members], shelf.time.rows[members]))
             seqs = shelf.seq.rows[members[first]].tolist()
             groups.append(_Group(int(members[first[0]]), int(at), tuple(seqs[1:])))
-            if not self._by_time and len(groups) >= limit:
-                break
         return groups
 
 

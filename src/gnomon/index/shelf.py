@@ -26,6 +26,7 @@ _CODES = 4
 _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
 _SAMPLE = 16
+_FEW_VALUES = 16
 _FEW = 8
 """Below this share (1 in 8) of admitted rows, their codes are gathered instead of all scanned."""
 
@@ -198,9 +199,12 @@ class Shelf:
         names = self._names[at]
         found = [n for value in wanted for n in names.matching(value)]
         values = self.attributes[at].rows[:rows]
-        mask: NDArray[np.bool_] = (
-            values == found[0] if len(found) == 1 else np.isin(values, np.array(found, np.int32))
-        )
+        if len(found) > _FEW_VALUES:
+            many: NDArray[np.bool_] = np.isin(values, np.array(found, np.int32))
+            return many
+        mask = np.zeros(rows, bool)
+        for number in found:
+            mask |= values == number
         return mask
 
     def erase(self, rows: NDArray[np.int64]) -> None:
