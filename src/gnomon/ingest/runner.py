@@ -233,7 +233,8 @@ class Runner:
         if as_of is None and self._resting:
             as_of = self._clock.now()  # what the last run noted is what is known
         stats = self._record.source_stats(as_of)
-        sources = [self._followed[name] for name in sorted(self._followed)]
+        # Answers ask from other threads: a copy is taken in one step.
+        sources = sorted(self._followed.copy().values(), key=lambda s: s.config.name)
         if as_of is None:
             hold = self._flow.trouble
             return [state_now(s.config, s.health, stats.get(s.config.name), hold) for s in sources]
