@@ -241,7 +241,8 @@ def sources_list(as_json: Json = False) -> None:
         return
     for state in states:
         print(state["name"])
-        print(f"    {state['text'] or state['state']}; {state['documents']} documents")
+        health = (state["text"] or state["state"]).rstrip(".")
+        print(f"    {health}. {state['documents']:,} documents.")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
 
