@@ -22,8 +22,9 @@ _PAIRED = (
     "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _EMOJI = "\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
-# Combining signs of alphabets are no letters to `\w`, but a word does not end at them.
+# Combining signs and joiners are no letters to `\w`, but a word does not end at them.
 _SIGNS = (
+    "\u00ad\u200b-\u200d\u2060"
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u0670\u06d6-\u06ed"
     "\u0900-\u0963\u0981-\u0d7f"
 )
@@ -98,7 +99,7 @@ def terms(word: str) -> list[str]:
 
 def stem(word: str) -> str:
     """Without an English plural or possessive ending; other words are left alone."""
-    if len(word) < 4 or word[-1] != "s":
+    if len(word) < 4 or word[-1] != "s" or word == "news":
         return word
     if word.endswith("'s"):
         return word[:-2]

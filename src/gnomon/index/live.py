@@ -171,8 +171,9 @@ class LiveIndex:
             if "#" in document.text or "@" in document.text:
                 row["tag"] = [analyze.tag(word) for word in texts[i] if word[0] in "#@"]
             if document.title:
-                title = analyze.words(document.title)
-                row["title"] = " ".join(term for word in title for term in analyze.terms(word))
+                # A title counts twice.
+                title = [t for word in analyze.words(document.title) for t in analyze.terms(word)]
+                row["body"] = " ".join((*title, analysed.terms[i]))
             self._writer.add_json(orjson.dumps(row).decode())
         starts = [entry.start_us for entry, _ in puts]
         self._shelf.append(
@@ -264,15 +265,7 @@ class LiveIndex:
         lexicon = self._lexicon
         meaning = query.mode != "lexical" and lexicon.source is not None
         parsed = analyze.parse(query.text)
-        try:
-            with native():
-                hits, snapshot = self._consistent(query, parsed, lexicon if meaning else None)
-        except (ValueError, LookupError) as error:
-            raise StoreError(
-                f"The index in {self._path} cannot be read: {error}.",
-                code="index.damaged",
-                hint="Restart: a damaged index is rebuilt from the record.",
-            ) from error
+        hits, snapshot = self._consistent(query, parsed, lexicon if meaning else None)
         return Results(
             hits=tuple(hits),
             applied_seq=snapshot.applied_seq,
@@ -340,7 +333,6 @@ def _schema() -> Any:
     builder.add_integer_field("time", fast=True, indexed=True)
     builder.add_integer_field("start", fast=True, indexed=True)
     builder.add_text_field("body", tokenizer_name="spaced", index_option="position")
-    builder.add_text_field("title", tokenizer_name="spaced", index_option="freq")
     builder.add_text_field("tag", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("filter", tokenizer_name="raw", index_option="basic")
     return builder.build()

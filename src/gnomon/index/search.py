@@ -16,19 +16,25 @@ import tantivy
 from numpy.typing import NDArray
 
 from gnomon.clock import from_us, to_us
+from gnomon.errors import StoreError
 from gnomon.index import near
 from gnomon.index.analyze import Parsed, is_paired, is_tag
 from gnomon.index.base import Hit, Query
+from gnomon.index.files import native
 from gnomon.index.lexicon import Lexicon
 from gnomon.index.marks import author_mark, host_of
 from gnomon.index.shelf import Shelf
 
 _CANDIDATES = 200
 _NEWEST = 50
+_WINDOW = 16_384
+"""Newest rows of all among which the newest matches are looked for."""
+_SAMPLE = 64
+_NARROW = 1 / 8
+"""Share of admitted rows below which tantivy gets the filters, instead of finding more."""
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
 """A document that shares no word with the query must be at least this similar."""
-_TITLE_BOOST = 0.5
 _FOLDED = 300
 """Candidates that are compared with each other as near copies."""
 _COMPARED = 16
@@ -86,8 +92,17 @@ class Search:
             "domain": tuple(host_of(domain) for domain in query.domains),
         }
         self._unwanted_hosts = [host_of(domain) for domain in query.not_domains]
+        self._mask: NDArray[np.bool_] | None = None
+        self._share = 1.0
+        self._narrow = True
         self._low_us = to_us(query.since) if query.since is not None else None
         self._high_us = to_us(query.until) if query.until is not None else None
+        bounds = (self._moment_us, self._low_us, self._high_us)
+        self._filtered = (
+            any(self._wanted.values())
+            or bool(self._unwanted_hosts)
+            or any(bound is not None for bound in bounds)
+        )
 
     def hits(self) -> list[Hit]:
         """The best hits, folded, at most `limit`."""
@@ -101,14 +116,21 @@ class Search:
 
     def _candidates(self, want: int) -> tuple[_Rows, _Floats, bool]:
         """(rows, scores by words, whether there are no others), without repetitions."""
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.float32), True
-        by_words = self._query.mode != "vector" or self._by_time
-        rows, scores, complete = self._by_words(want, self._by_time) if by_words else nothing
         if self._by_time:
-            return rows, scores, complete
-        if not complete and self._query.recency > 0:
-            new, new_scores = self._newest(rows)
-            rows, scores = np.concatenate((rows, new)), np.concatenate((scores, new_scores))
+            return self._by_words(want, by_time=True)
+        if self._mask is None:
+            self._narrow = self._filtered
+            if self._filtered or self._vector is not None:
+                self._mask = self._admitted()
+                share = np.count_nonzero(self._mask) / len(self._mask)
+                self._narrow = self._filtered and bool(share < _NARROW)
+                self._share = max(share, _NARROW)
+        rows, scores, complete = np.zeros(0, np.int64), np.zeros(0, np.float32), True
+        if self._query.mode != "vector":
+            rows, scores, complete = self._by_words(want, by_time=False)
+            if not complete and self._query.recency > 0:
+                new, new_scores = self._newest(rows)
+                rows, scores = np.concatenate((rows, new)), np.concatenate((scores, new_scores))
         if self._vector is not None:
             close, all_close = self._by_meaning(self._vector, want)
             new = close[~np.isin(close, rows)]
@@ -122,21 +144,16 @@ class Search:
         """The first `want` rows that match and were alive then, by score or newest first."""
         words = self._words(scored=not by_time)
         enough = max(want // 4, min(want, self._query.limit))
-        limit = want
+        limit = want if self._narrow else int(want / self._share)
         while True:
-            order = {"order_by_field": "time"} if by_time else {}
-            found = self._snapshot.searcher.search(words, limit, count=False, **order).hits
-            exhausted = len(found) < limit
-            rows = self._rows([address for _, address in found])
-            values = np.asarray([value for value, _ in found], np.float64)
+            rows, values = self._found(words, limit, by_time)
+            exhausted = len(rows) < limit
             if not exhausted:
                 # Of those that rank with the last, some may be missing, and which is chance: an
                 # index built anew must find the same.
                 rows, values = rows[values > values[-1]], values[values > values[-1]]
-            inside = rows < self._snapshot.rows
-            rows, values = rows[inside], values[inside]
-            alive = self._shelf.alive(rows, self._moment_us)
-            rows, values = rows[alive], values[alive]
+            kept = self._kept(rows)
+            rows, values = rows[kept], values[kept]
             if exhausted or len(rows) >= enough:
                 scores = np.zeros(len(rows), np.float32) if by_time else values.astype(np.float32)
                 return rows, scores, exhausted
@@ -144,29 +161,56 @@ class Search:
 
     def _newest(self, known: _Rows) -> tuple[_Rows, _Floats]:
         """The newest rows that match, with their scores, without the known ones."""
-        rows, _, _ = self._by_words(_NEWEST, by_time=True)
-        rows = rows[~np.isin(rows, known)][:_NEWEST]
-        if not len(rows):
-            return rows, np.zeros(0, np.float32)
-        return self._scored(rows, _query(self._texts(scored=True)))
+        times = self._shelf.time.rows[: self._snapshot.rows : _SAMPLE]
+        if self._moment_us is not None:
+            times = times[times <= self._moment_us]
+        since_us = None
+        if len(times) > _WINDOW // _SAMPLE:
+            # Only among the newest rows of all: ordering every match by time takes far longer.
+            since_us = int(np.partition(times, -_WINDOW // _SAMPLE)[-_WINDOW // _SAMPLE])
+        words = self._words(scored=True)
+        span = self._range("time", since_us, self._moment_us)
+        _, moments = self._found(_all_of(words, span), _NEWEST, by_time=True)
+        if not len(moments):
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        span = self._range("time", int(moments[-1]), self._moment_us)
+        rows, scores = self._found(_all_of(words, span), 2 * _NEWEST, by_time=False)
+        new = self._kept(rows) & ~np.isin(rows, known)
+        return rows[new], scores[new].astype(np.float32)
 
-    def _scored(self, rows: _Rows, words: Any) -> tuple[_Rows, _Floats]:
-        """Those of `rows` that match, with their scores."""
-        ordinals = Q.term_set_query(self._schema, "ord", rows.tolist())
-        both = Q.boolean_query([(MUST, words), (MUST, Q.const_score_query(ordinals, 0.0))])
-        found = self._snapshot.searcher.search(both, len(rows), count=False).hits
-        scores = np.asarray([score for score, _ in found], np.float32)
-        return self._rows([address for _, address in found]), scores
+    def _found(self, words: Any, limit: int, by_time: bool) -> tuple[_Rows, NDArray[np.float64]]:
+        """The first rows that match, whether visible or not, with their scores or times."""
+        order = {"order_by_field": "time"} if by_time else {}
+        searcher = self._snapshot.searcher
+        try:
+            with native():
+                found = searcher.search(words, limit, count=False, **order).hits
+                addresses = [address for _, address in found]
+                rows = searcher.fast_field_values("ord", addresses) if found else []
+        except (ValueError, OSError) as error:
+            raise StoreError(
+                f"The index cannot be read: {error}.",
+                code="index.damaged",
+                hint="Restart: a damaged index is rebuilt from the record.",
+            ) from error
+        values = np.asarray([value for value, _ in found], np.float64)
+        return np.asarray(rows, np.int64), values
 
-    def _rows(self, addresses: Sequence[Any]) -> _Rows:
-        if not addresses:
-            return np.zeros(0, np.int64)
-        values = self._snapshot.searcher.fast_field_values("ord", addresses)
-        return np.asarray(values, np.int64)
+    def _kept(self, rows: _Rows) -> NDArray[np.bool_]:
+        """Which of the rows were alive at the moment and pass the filters."""
+        kept = rows < self._snapshot.rows
+        inside = rows[kept]
+        if self._mask is not None:
+            kept[kept] = self._mask[inside]
+        else:
+            kept[kept] = self._shelf.alive(inside, self._moment_us)
+        return kept
 
     def _words(self, scored: bool) -> Any:
-        """The tantivy query: phrases and words, filters, bounds."""
+        """The tantivy query: phrases and words, and where few rows pass, filters and bounds."""
         clauses = self._texts(scored)
+        if not self._narrow:
+            return _query(clauses)
         for name, values in self._wanted.items():
             if values:
                 clauses.append((MUST, self._any_of(name, values)))
@@ -183,9 +227,12 @@ class Search:
         parsed, constraints = self._parsed, self._constraints()
         if not parsed.should or (parsed.must and not scored):
             return constraints
-        words = Q.boolean_query([(SHOULD, self._group(group)) for group in parsed.should])
-        # Where something must occur, the other words only rank.
-        return [(SHOULD if parsed.must else MUST, words), *constraints]
+        words = [(SHOULD, self._group(group)) for group in parsed.should]
+        # Where something must occur, the other words only rank. Terms that stand alone in one
+        # flat list are the case in which tantivy skips what cannot be among the best.
+        if not constraints and not self._narrow:
+            return words
+        return [(SHOULD if parsed.must else MUST, Q.boolean_query(words)), *constraints]
 
     def _constraints(self) -> list[tuple[Any, Any]]:
         must = [(MUST, self._group(group)) for group in self._parsed.must]
@@ -202,8 +249,7 @@ class Search:
             # A single character of a script in pairs: it begins a pair wherever it stands.
             pairs = Q.regex_query(self._schema, "body", f"{term}.")
             return Q.boolean_query([(SHOULD, body), (SHOULD, pairs)])
-        title = Q.boost_query(Q.term_query(self._schema, "title", term, "freq"), _TITLE_BOOST)
-        return Q.boolean_query([(SHOULD, body), (SHOULD, title)])
+        return body
 
     def _any_of(self, name: str, values: Sequence[str]) -> Any:
         terms = [f"{name}={value}".encode("utf-8", "replace").decode() for value in values]
@@ -212,6 +258,8 @@ class Search:
         return Q.const_score_query(Q.boolean_query([(SHOULD, one) for one in each]), 0.0)
 
     def _range(self, field: str, low: int | None, high: int | None) -> Any:
+        if low is None and high is None:
+            return Q.const_score_query(Q.all_query(), 0.0)
         bounds = Q.range_query(self._schema, field, _INTEGER, lower_bound=low, upper_bound=high)
         return Q.const_score_query(bounds, 0.0)
 
@@ -226,10 +274,10 @@ class Search:
     def _by_meaning(self, vector: _Floats, want: int) -> tuple[_Rows, bool]:
         """The closest rows, and whether there are no others worth finding."""
         alone = self._query.mode == "vector"
-        admitted = self._admitted()
+        admitted = self._admitted() if self._mask is None else self._mask
         constraints = self._constraints()
         if constraints and alone:
-            admitted &= self._matching(constraints)
+            admitted = admitted & self._matching(constraints)
         close = self._shelf.nearest(vector, admitted, want)
         complete = len(close) < want and len(close) == np.count_nonzero(admitted)
         if not alone:
@@ -237,15 +285,16 @@ class Search:
             complete = complete or not similar.all()
             close = close[similar]
             if constraints and len(close):
-                close, _ = self._scored(close, _query(constraints))
+                ordinals = Q.term_set_query(self._schema, "ord", close.tolist())
+                both = _all_of(_query(constraints), Q.const_score_query(ordinals, 0.0))
+                close, _ = self._found(both, len(close), by_time=False)
         return close, complete
 
     def _matching(self, clauses: list[tuple[Any, Any]]) -> NDArray[np.bool_]:
         """Every row that satisfies these clauses."""
-        searcher = self._snapshot.searcher
-        found = searcher.search(_query(clauses), max(searcher.num_docs, 1), count=False).hits
+        everything = max(self._snapshot.searcher.num_docs, 1)
+        rows, _ = self._found(_query(clauses), everything, by_time=False)
         mask = np.zeros(self._snapshot.rows, bool)
-        rows = self._rows([address for _, address in found])
         mask[rows[rows < len(mask)]] = True
         return mask
 
@@ -331,6 +380,10 @@ class Search:
             seqs = shelf.seq.rows[members[first]].tolist()
             groups.append(_Group(int(members[first[0]]), int(at), tuple(seqs[1:])))
         return groups
+
+
+def _all_of(*parts: Any) -> Any:
+    return Q.boolean_query([(MUST, part) for part in parts])
 
 
 def _query(clauses: list[tuple[Any, Any]]) -> Any:

@@ -23,6 +23,10 @@ DROPPED = np.iinfo(np.int64).max
 ATTRIBUTES = ("source", "kind", "lang", "author", "domain")
 _CODES = 4
 """64-bit words of sign code per vector."""
+_COARSE = 2
+"""Of them, how many are compared with every row."""
+_REFINED = 6
+"""Times as many rows as are compared exactly, which all words of their codes choose from."""
 _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
 _SAMPLE = 16
@@ -146,36 +150,34 @@ class Shelf:
     ) -> NDArray[np.int64]:
         """Rows among the admitted that are closest to `query`, best first.
 
-        Sign codes pick the rows that int8 vectors then order. Where no more rows are admitted than
-        that, all of them are compared, so a narrow filter loses nothing.
+        Half of the sign codes pick some thousand rows, whole codes fewer, and int8 vectors order
+        them. Where few rows are admitted, all of them are compared: a narrow filter loses nothing.
         """
         few = max(_RESCORED, 4 * limit)
         count = int(np.count_nonzero(admitted))
-        if count <= few:
+        if count * _FEW < len(admitted) or count <= few:
             rows = np.flatnonzero(admitted)
-        elif count * _FEW < len(admitted):
-            rows = np.flatnonzero(admitted)
-            far = self._distance(rows, query)
-            rows = rows[far <= _cut(far, few)]
         else:
-            far = self._distance(slice(0, len(admitted)), query)
-            cut = _cut(far[::_SAMPLE][admitted[::_SAMPLE]], few // _SAMPLE)
+            far = self._distance(slice(0, len(admitted)), query, range(_COARSE))
+            cut = _cut(far[::_SAMPLE][admitted[::_SAMPLE]], _REFINED * few // _SAMPLE)
             rows = np.flatnonzero((far <= cut) & admitted)
+        if len(rows) > few:
+            far = self._distance(rows, query, range(_CODES))
+            rows = rows[far <= _cut(far, few)]
         cosine = self.similarity(rows, query)
         best = np.lexsort((-rows, -cosine))[:limit]
         found: NDArray[np.int64] = rows[best]
         return found
 
     def _distance(
-        self, rows: slice | NDArray[np.int64], query: NDArray[np.float32]
+        self, rows: slice | NDArray[np.int64], query: NDArray[np.float32], words: range
     ) -> NDArray[np.uint8]:
         """In how many signs each row's vector differs from `query`; at most 255."""
         parts = [code[0] for code in _signs(query[None, :])]
-        far = np.bitwise_count(self.codes[0].rows[rows] ^ parts[0])
-        for column, part in zip(self.codes[1:], parts[1:], strict=True):
-            far += np.bitwise_count(column.rows[rows] ^ part)
-        distance: NDArray[np.uint8] = far
-        return distance
+        far: NDArray[np.uint8] = np.bitwise_count(self.codes[0].rows[rows] ^ parts[0])
+        for word in words[1:]:
+            far += np.bitwise_count(self.codes[word].rows[rows] ^ parts[word])
+        return far
 
     # -- lives and attributes --------------------------------------------------
     def alive(self, rows: slice | NDArray[np.int64], moment_us: int | None) -> NDArray[np.bool_]:
