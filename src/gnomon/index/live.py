@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ DEFAULT_DIM = 256
 _HEAP_BYTES = 64_000_000
 _MAX_DOCUMENT_CHARS = 200_000
 _TRIES = 3
+_LEGS = 4
 
 
 class LiveIndex:
@@ -56,6 +58,7 @@ class LiveIndex:
         self._lexicon = Lexicon(None)
         self._closed = False
         self._failure: StoreError | None = None
+        self._legs = ThreadPoolExecutor(_LEGS, "gnomon-search")
         self._changing = threading.Lock()
         """Held while the visible state changes, so that no search mixes two of them."""
         aside = path.with_name(f"{path.name}.damaged")
@@ -281,7 +284,8 @@ class LiveIndex:
         def hits(snapshot: Snapshot) -> list[Hit]:
             if not snapshot.rows or query.limit <= 0:
                 return []
-            return Search(self._shelf, snapshot, query, parsed, self._schema, lexicon).hits()
+            search = Search(self._shelf, snapshot, query, parsed, self._schema, lexicon, self._legs)
+            return search.hits()
 
         for _ in range(_TRIES):
             with self._changing:
@@ -324,6 +328,7 @@ class LiveIndex:
             self._shelf.close()
             write_meta(self._path, self._meta)
         finally:
+            self._legs.shutdown()
             os.close(self._lock)
 
 

@@ -8,6 +8,7 @@ search as of long ago is exact however many newer versions match.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -25,7 +26,7 @@ from gnomon.index.lexicon import Lexicon
 from gnomon.index.marks import author_mark, host_of
 from gnomon.index.shelf import Shelf
 
-_CANDIDATES = 200
+_CANDIDATES = 128
 _NEWEST = 50
 _WINDOW = 16_384
 """Newest rows of all among which the newest matches are looked for."""
@@ -35,10 +36,12 @@ _NARROW = 1 / 8
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
 """A document that shares no word with the query must be at least this similar."""
-_FOLDED = 300
+_FOLDED = 128
 """Candidates that are compared with each other as near copies."""
 _COMPARED = 16
 """Of them, how many at once."""
+
+_NOTHING = np.zeros(0, np.int64), np.zeros(0, np.float32), True
 
 Q = tantivy.Query
 MUST, SHOULD, NOT = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
@@ -75,7 +78,9 @@ class Search:
         parsed: Parsed,
         schema: Any,
         lexicon: Lexicon | None,
+        legs: Executor,
     ) -> None:
+        self._legs = legs
         self._shelf = shelf
         self._snapshot = snapshot
         self._query = query
@@ -106,7 +111,9 @@ class Search:
 
     def hits(self) -> list[Hit]:
         """The best hits, folded, at most `limit`."""
-        want = max(_CANDIDATES, 2 * self._query.limit)
+        query = self._query
+        reranked = self._vector is not None or query.recency > 0 or query.fold
+        want = max(_CANDIDATES if reranked else 0, 2 * query.limit)
         while True:
             rows, scores, complete = self._candidates(want)
             hits = self._ordered(rows, scores)
@@ -125,19 +132,30 @@ class Search:
                 share = np.count_nonzero(self._mask) / len(self._mask)
                 self._narrow = self._filtered and bool(share < _NARROW)
                 self._share = max(share, _NARROW)
-        rows, scores, complete = np.zeros(0, np.int64), np.zeros(0, np.float32), True
-        if self._query.mode != "vector":
-            rows, scores, complete = self._by_words(want, by_time=False)
-            if not complete and self._query.recency > 0:
-                new, new_scores = self._newest(rows)
-                rows, scores = np.concatenate((rows, new)), np.concatenate((scores, new_scores))
-        if self._vector is not None:
-            close, all_close = self._by_meaning(self._vector, want)
-            new = close[~np.isin(close, rows)]
-            rows = np.concatenate((rows, new))
-            scores = np.concatenate((scores, np.zeros(len(new), np.float32)))
-            complete = complete and all_close
-        return rows, scores, complete
+        if self._vector is None:
+            return self._worded(want) if self._query.mode != "vector" else _NOTHING
+        if self._query.mode == "vector":
+            rows, complete = self._by_meaning(self._vector, want)
+            return rows, np.zeros(len(rows), np.float32), complete
+        # Both legs work outside the interpreter's lock for most of their time.
+        words = self._legs.submit(self._worded, want)
+        close, all_close = self._by_meaning(self._vector, want)
+        rows, scores, complete = words.result()
+        new = close[~np.isin(close, rows)]
+        nothing = np.zeros(len(new), np.float32)
+        return (
+            np.concatenate((rows, new)),
+            np.concatenate((scores, nothing)),
+            complete and all_close,
+        )
+
+    def _worded(self, want: int) -> tuple[_Rows, _Floats, bool]:
+        """The best by words, and the newest of the others that match."""
+        rows, scores, complete = self._by_words(want, by_time=False)
+        if complete or self._query.recency <= 0:
+            return rows, scores, complete
+        new, new_scores = self._newest(rows)
+        return np.concatenate((rows, new)), np.concatenate((scores, new_scores)), False
 
     # -- words -----------------------------------------------------------------
     def _by_words(self, want: int, by_time: bool) -> tuple[_Rows, _Floats, bool]:
