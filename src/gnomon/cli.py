@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,7 +129,9 @@ def up(
     )
     from gnomon.app import serve
 
-    serve(loaded.settings, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
+    # An interrupt is how a server is meant to end.
+    with suppress(KeyboardInterrupt):
+        serve(loaded.settings, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
 
 
 @app.command()
