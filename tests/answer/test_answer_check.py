@@ -73,6 +73,16 @@ def test_a_missing_fact_is_named(sentence: str, quote: str, reason: str) -> None
     assert any(reason in r for r in found.reasons)
 
 
+def test_who_did_it_to_whom_counts() -> None:
+    quote = "On Saturday Dunmarrow beat the Rovers in the derby."
+    found = judge("On Saturday the Rovers beat Dunmarrow in the derby.", [Evidence(quote, quote)])
+    assert found.kind is not SUPPORTED
+    assert any("other way round" in r for r in found.reasons)
+    listed = "On Saturday the Rovers and Dunmarrow met in the derby."
+    other = "On Saturday Dunmarrow and the Rovers met in the derby."
+    assert verdict(other, listed) is SUPPORTED
+
+
 def test_words_about_something_else_are_not_supported() -> None:
     found = judge("The library opens at nine.", [Evidence(LORRY, LORRY)])
     assert found.kind is VerdictKind.NOT_SUPPORTED

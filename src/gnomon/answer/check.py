@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
@@ -34,6 +35,9 @@ _MAX_EVIDENCE_CHARS = 20_000
 _WINDOWS_COMPARED = 2
 _COMPARED_CHARS = 320
 
+_PASSIVE = re.compile(
+    r"\b(?:was|were|been|being|is|are|be)\s+\w+(?:ed|en|n|t)\b|\bby\b", re.IGNORECASE
+)
 _OPPOSITES = tuple(
     (frozenset(a.split()), frozenset(b.split()))
     for a, b in (
@@ -108,7 +112,7 @@ def judge(sentence: str, evidence: Sequence[Evidence], embed: Embed | None = Non
         return Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
     quotes = "\n\n".join(e.quote for e in evidence)[:_MAX_EVIDENCE_CHARS]
     near = _nearest(sentence, quotes)
-    missing = _missing_facts(sentence, quotes)
+    missing = _missing_facts(sentence, quotes) + _swapped(sentence, near)
     contrary = _contradictions(sentence, near, evidence)
     score = _score(features(sentence, quotes, near, embed))
     if contrary:
@@ -309,6 +313,29 @@ def _missing_facts(sentence: str, quotes: str) -> list[str]:
         if plain(q).strip(" .,;!?") not in bare
     ]
     return reasons
+
+
+def _swapped(sentence: str, near: Sequence[str]) -> list[str]:
+    """Names that do something to each other the other way round: A beat B, B beat A."""
+    if not near or _PASSIVE.search(sentence) or _PASSIVE.search(near[0]):
+        return []
+    named = {n.stems[-1]: n.text for t in (near[0], sentence) for n in facts.names(t) if n.stems}
+    mine, theirs = _first_places(sentence, named), _first_places(near[0], named)
+    both = sorted((s for s in mine if s in theirs), key=lambda s: mine[s])
+    for a, b in pairwise(both):
+        between = content(sentence)[mine[a] + 1 : mine[b]]
+        acts = any(w.stem not in named and w.text.islower() for w in between)
+        if acts and theirs[a] > theirs[b]:
+            return [f"{named[a]} and {named[b]} stand the other way round in the cited words."]
+    return []
+
+
+def _first_places(text: str, named: Mapping[str, str]) -> dict[str, int]:
+    places: dict[str, int] = {}
+    for i, word in enumerate(content(text)):
+        if word.stem in named:
+            places.setdefault(word.stem, i)
+    return places
 
 
 @lru_cache(maxsize=512)

@@ -42,7 +42,7 @@ _log = get_logger()
 
 ANSWER_FROM = 0.35
 """Likelihood from which a sentence may open an answer: see docs/internals/answer.md."""
-_ALSO_FROM = 0.6
+_ALSO_FROM = 0.4
 """A further sentence needs at least this share of the first one's likelihood."""
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
@@ -122,22 +122,22 @@ class ExtractiveWriter:
             return _newest(plan, passages)
         weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
         candidates = _candidates(plan, passages, weights)
-        self._add_meaning(plan, candidates)
+        model = self._add_meaning(plan, candidates)
         for c in candidates:
-            c.likelihood = likelihood(c.signals)
+            c.likelihood = likelihood(c.signals, model=model)
         candidates.sort(key=lambda c: -c.likelihood)
         return _settled(candidates, plan)
 
-    def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> None:
-        """Likeness of meaning: by word vectors for all, by the sentence model for the best."""
-        if not candidates:
-            return
-        similar = self._by_words(plan, candidates)
-        for c, s in zip(candidates, similar, strict=True):
-            c.signals = msgspec.structs.replace(c.signals, similar=s)
-        if self._scorer is None:
-            return
-        candidates.sort(key=lambda c: -likelihood(c.signals))
+    def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> bool:
+        """Likeness of meaning, by the sentence model for the best, by word vectors for the rest.
+
+        False if there is no model to ask.
+        """
+        if self._scorer is None or not candidates:
+            return False
+        for c, similar in zip(candidates, self._by_words(plan, candidates), strict=True):
+            c.signals = msgspec.structs.replace(c.signals, similar=similar)
+        candidates.sort(key=lambda c: -likelihood(c.signals, model=False))
         began = self._clock.monotonic()
         for first in range(0, min(_READ_BY_MODEL, len(candidates)), _MODEL_BATCH):
             if self._clock.monotonic() - began > self._budget_s:
@@ -147,9 +147,10 @@ class ExtractiveWriter:
                 scores = self._scorer.score(plan.search_text, [c.text for c in batch])
             except ModelError as error:
                 _log.warning("answer.unscored", code=error.code)
-                return
+                return False
             for c, score in zip(batch, scores, strict=True):
                 c.signals = msgspec.structs.replace(c.signals, similar=float(score))
+        return True
 
     def _by_words(self, plan: Plan, candidates: Sequence[Candidate]) -> list[float]:
         vectors = None
@@ -256,7 +257,7 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
 
 
 def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
-    if newer.passage == older.passage:
+    if newer.passage == older.passage or newer.likelihood < 0.5 * older.likelihood:
         return False
     if not disagrees(newer.text, older.text):
         return False

@@ -116,7 +116,8 @@ class Answerer:
         answer = await asyncio.to_thread(
             self._answer, question, asked, evidence, fresh, desk, writer.name, notes, now, laps
         )
-        ANSWER_LATENCY.labels("whole").observe(laps.took_ms["whole"] / 1_000)
+        for stage, took_ms in laps.took_ms.items():
+            ANSWER_LATENCY.labels(stage).observe(took_ms / 1_000)
         yield Finished(answer=answer)
 
     def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:

@@ -257,7 +257,7 @@ def _newness(text: str, since: datetime | None) -> tuple[float, float]:
     if _TIMELESS.search(text):
         return 0.05, 365 * _DAY
     if _STATE.search(text):
-        return 0.6, _DAY / 2
+        return 0.4, _DAY / 2
     return 0.3, 3 * _DAY
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec import structs
 
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import opposed
@@ -28,6 +29,7 @@ _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
 _COVERED_ENOUGH = 0.5
+_CROWDS_FROM = 0.2
 _COPY_CHARS = 2_000
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
@@ -132,37 +134,47 @@ def _search(
         until = min((m for m in (until, asked.until) if m), default=None)
     # Without a single content word ("What happened today?") the newest is what is asked for.
     browsing = not asked.terms
-    results = index.search(
-        Query(
-            text="" if browsing else asked.search_text,
-            limit=HITS,
-            as_of=asked.as_of,
-            since=since,
-            until=until,
-            recency=asked.recency,
-            half_life_s=asked.half_life_s,
-            newest_first=browsing,
-            sources=question.sources,
-            kinds=question.kinds,
-            langs=question.langs,
-            authors=question.authors,
-            domains=question.domains,
-            not_domains=question.not_domains,
-        )
+    query = Query(
+        text="" if browsing else asked.search_text,
+        limit=HITS,
+        as_of=asked.as_of,
+        since=since,
+        until=until,
+        recency=asked.recency,
+        half_life_s=asked.half_life_s,
+        newest_first=browsing,
+        sources=question.sources,
+        kinds=question.kinds,
+        langs=question.langs,
+        authors=question.authors,
+        domains=question.domains,
+        not_domains=question.not_domains,
     )
-    seqs = [seq for hit in results.hits for seq in (hit.seq, *hit.copies)]
+    hits = {hit.seq: hit for hit in index.search(query).hits}
+    if not browsing and asked.recency > _CROWDS_FROM:
+        # Much newness can crowd out the older document that alone speaks of the matter.
+        settled = structs.replace(query, recency=0.1, limit=HITS // 2)
+        hits = {hit.seq: hit for hit in index.search(settled).hits} | hits
+    return _read(list(hits.values()), record, asked)
+
+
+def _read(hits: Sequence[Hit], record: Record, asked: Plan) -> list[_Found]:
+    """The documents behind the hits; copies that say something else stand by themselves."""
+    seqs = list(dict.fromkeys(seq for hit in hits for seq in (hit.seq, *hit.copies)))
     by_seq = dict(zip(seqs, record.by_seq(seqs), strict=True))
-    out = []
-    for hit in results.hits:
+    out: dict[int, _Found] = {}
+    for hit in hits:
         document = by_seq[hit.seq]
         if document is None or not document.text.strip() or _later(document, asked.as_of):
             continue
         near = [by_seq[seq] for seq in hit.copies]
         copies = [c for c in near if c is not None and not _later(c, asked.as_of)]
         same = [c for c in copies if not _says_otherwise(c, document)]
-        out.append(_Found(document, hit, tuple(same)))
-        out += [_Found(c, hit, ()) for c in copies if c not in same]
-    return out
+        out[hit.seq] = _Found(document, hit, tuple(same))
+        for c in copies:
+            if c not in same:
+                out.setdefault(c.seq, _Found(c, hit, ()))
+    return list(out.values())
 
 
 def _says_otherwise(copy: Document, document: Document) -> bool:
@@ -215,17 +227,19 @@ def _lexical(found: Sequence[_Found], asked: Plan) -> tuple[dict[str, float], li
         held.update(title.union(t for _, t in places))
     weights = {t: math.log(1.0 + (len(found) + 1) / (held[t] + 0.5)) for t in asked.terms}
     total = sum(weights.values()) or 1.0
-    best_hit = max((f.hit.score for f in found), default=0.0) or 1.0
+    best_hit = max((f.hit.lexical for f in found), default=0.0) or 1.0
     newest = max((time_of(f.document) for f in found), default=None)
     candidates: list[_Candidate] = []
     for f, places, title in zip(found, placed, titled, strict=True):
         behind_s = (newest - time_of(f.document)).total_seconds() if newest else 0.0
         recency = 0.5 ** (behind_s / asked.half_life_s)
-        rank = 0.25 * max(0.0, f.hit.score / best_hit) + 0.4 * asked.recency * recency
+        rank = 0.25 * f.hit.lexical / best_hit
         for span in _spans(f.document.text[:_READ_CHARS], places, weights):
             # A title speaks for the passages under it.
             terms = title.union(t for at, t in places if span.start <= at < span.end)
-            score = sum(weights[t] for t in terms) / total + rank + 0.1 * _lead(span)
+            covered = sum(weights[t] for t in terms) / total
+            # Newness tells among those that speak of the matter; alone it tells nothing.
+            score = covered * (1.0 + 0.5 * asked.recency * recency) + rank + 0.1 * _lead(span)
             candidates.append(_Candidate(f, span, score))
     candidates.sort(key=lambda c: -c.score)
     return weights, _few_each(candidates)[:_LEXICAL_BEST]
