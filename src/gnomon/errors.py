@@ -62,10 +62,17 @@ class StoreError(GnomonError):
     default_code = "store"
 
 
-class Transient:
+class Transient(GnomonError):
     """Mixin: worth trying again, after `retry_after_s` seconds if that is not None."""
 
     retry_after_s: float | None = None
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, **described: Any
+    ) -> None:
+        super().__init__(message, **described)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
 
 class Terminal:
@@ -75,18 +82,6 @@ class Terminal:
 class UpstreamTransient(Transient, UpstreamError):
     """A failure of a source or site that may pass."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_s: float | None = None,
-        code: str = "",
-        hint: str = "",
-        **fields: Any,
-    ) -> None:
-        super().__init__(message, code=code, hint=hint, **fields)
-        self.retry_after_s = retry_after_s
-
 
 class UpstreamTerminal(Terminal, UpstreamError):
     """A source or site said no for good: gone, forbidden, refused by our own guard."""
@@ -94,18 +89,6 @@ class UpstreamTerminal(Terminal, UpstreamError):
 
 class ModelTransient(Transient, ModelError):
     """A failure of a model that may pass: a busy endpoint, a broken connection."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_s: float | None = None,
-        code: str = "",
-        hint: str = "",
-        **fields: Any,
-    ) -> None:
-        super().__init__(message, code=code, hint=hint, **fields)
-        self.retry_after_s = retry_after_s
 
 
 class ModelTerminal(Terminal, ModelError):
