@@ -5,9 +5,9 @@ The oracle keeps every version in a dictionary and looks at all of them for each
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,6 @@ def logs(draw: st.DrawFn) -> Log:
                 key,
                 now_us if step == "put" else draw(moments),
                 text=" ".join(draw(st.lists(st.sampled_from(WORDS), max_size=6))),
-                title=draw(st.sampled_from(("", "lantern"))) and "",
                 source=draw(st.sampled_from(SOURCES)),
                 kind=draw(st.sampled_from(KINDS)),
                 lang=draw(st.sampled_from(LANGS)),
@@ -239,6 +238,16 @@ def seqs(index: Index, query: Query) -> list[int]:
     return [hit.seq for hit in index.search(query).hits]
 
 
+@contextmanager
+def indexes(factory: Factory, count: int = 1) -> Iterator[list[Index]]:
+    """New indexes in folders of their own, which go with them."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        made = [factory(Path(name) / str(i)) for i in range(count)]
+        for index in made:
+            stack.callback(index.close)
+        yield made
+
+
 SLOW = settings(
     max_examples=25,
     deadline=None,
@@ -252,9 +261,7 @@ class TestAgainstTheOracle:
     def test_exactly_the_visible_versions_are_found(
         self, factory: Factory, log: Log, asked: list[Query], cuts: st.DataObject
     ):
-        folder = Path(tempfile.mkdtemp())
-        try:
-            index = factory(folder)
+        with indexes(factory) as [index]:
             at = 0
             while at < len(log.entries):
                 step = cuts.draw(st.integers(1, len(log.entries) - at), label="entries at once")
@@ -271,26 +278,18 @@ class TestAgainstTheOracle:
                     order = sorted(found, key=lambda s: (-log.time_us(s), -s))
                     assert found == order
             assert index.stats().documents == len(log.visible(Query()))
-            index.close()
-        finally:
-            shutil.rmtree(folder)
 
     @SLOW
     @given(log=logs(), asked=queries)
     def test_vectors_see_exactly_the_visible_versions(
         self, factory: Factory, log: Log, asked: Query
     ):
-        folder = Path(tempfile.mkdtemp())
-        try:
-            index = factory(folder)
+        with indexes(factory) as [index]:
             index.set_vectors(HashedWords())
             taken_in(index, log.entries)
             parts = {f: getattr(asked, f) for f in asked.__struct_fields__}
             query = Query(**parts | {"text": "storm", "mode": "vector", "newest_first": False})
             assert set(seqs(index, query)) == log.visible(query)
-            index.close()
-        finally:
-            shutil.rmtree(folder)
 
     @SLOW
     @given(
@@ -301,9 +300,7 @@ class TestAgainstTheOracle:
     def test_a_rebuild_finds_the_same_in_the_same_order(
         self, factory: Factory, log: Log, asked: list[Query], mode: Any
     ):
-        folder = Path(tempfile.mkdtemp())
-        try:
-            grown, rebuilt = factory(folder / "grown"), factory(folder / "rebuilt")
+        with indexes(factory, 2) as [grown, rebuilt]:
             for entry in log.entries:
                 taken_in(grown, [entry])
             taken_in(rebuilt, log.replay())
@@ -316,10 +313,6 @@ class TestAgainstTheOracle:
                     # What is dropped counts as a document until files are merged: scores differ.
                     assert left == right
                 assert {h.seq for h in left} == {h.seq for h in right}
-            grown.close()
-            rebuilt.close()
-        finally:
-            shutil.rmtree(folder)
 
 
 class TestVisibility:

@@ -31,8 +31,8 @@ _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
 _SAMPLE = 16
 _FEW_VALUES = 16
-_FEW = 8
-"""Below this share (1 in 8) of admitted rows, their codes are gathered instead of all scanned."""
+_FEW = 4
+"""Below this share (1 in 4) of admitted rows, their codes are gathered instead of all scanned."""
 
 
 class Shelf:
@@ -157,6 +157,9 @@ class Shelf:
         count = int(np.count_nonzero(admitted))
         if count * _FEW < len(admitted) or count <= few:
             rows = np.flatnonzero(admitted)
+            if count > _REFINED * few:
+                far = self._distance(rows, query, range(_COARSE))
+                rows = rows[far <= _cut(far, _REFINED * few)]
         else:
             far = self._distance(slice(0, len(admitted)), query, range(_COARSE))
             cut = _cut(far[::_SAMPLE][admitted[::_SAMPLE]], _REFINED * few // _SAMPLE)
