@@ -67,6 +67,9 @@ class Local:
     def generator(self) -> None:
         """No language model: what is measured is quoting."""
 
+    def embedder(self) -> Embedder | None:
+        return self.minilm
+
     def scorer(self) -> Scorer | None:
         return self._scorer
 

@@ -40,6 +40,9 @@ class Models:
     def generator(self) -> Generator | None:
         return self._generator
 
+    def embedder(self) -> None:
+        """Sentences are compared by their words."""
+
     def scorer(self) -> Scorer | None:
         return self._scorer
 

@@ -28,7 +28,7 @@ from gnomon.types import Document, Verdict, VerdictKind
 Embed: TypeAlias = Callable[[Sequence[str]], "NDArray[np.float32] | None"]
 """Unit vectors of texts, or None where no model is ready."""
 
-SUPPORTED_FROM = 0.58
+SUPPORTED_FROM = 0.62
 PARTLY_FROM = 0.35
 _MAX_REASONS = 4
 _MAX_EVIDENCE_CHARS = 20_000
@@ -209,13 +209,16 @@ def features(sentence: str, quotes: str, near: Sequence[str], embed: Embed | Non
     found = _stems(quotes)
     total = sum(wanted.values()) or 1.0
     near_found = [_stems(window) for window in near]
+    covered_near = max(
+        (sum(w for s, w in wanted.items() if s in held) / total for held in near_found), default=0.0
+    )
+    similarity = _similarity(sentence, near[:_WINDOWS_COMPARED], embed)
     return Features(
         covered=sum(w for s, w in wanted.items() if s in found) / total,
-        covered_near=max(
-            (sum(w for s, w in wanted.items() if s in f) / total for f in near_found), default=0.0
-        ),
+        covered_near=covered_near,
         pairs=_pairs_covered(sentence, quotes),
-        similarity=_similarity(sentence, near[:_WINDOWS_COMPARED], embed),
+        # Where no model can tell, shared words stand in for shared meaning.
+        similarity=0.3 + 0.4 * covered_near if similarity is None else similarity,
     )
 
 
@@ -245,13 +248,12 @@ def _pairs_covered(sentence: str, quotes: str) -> float:
     return sum(pair in near for pair in wanted) / len(wanted)
 
 
-def _similarity(sentence: str, near: Sequence[str], embed: Embed | None) -> float:
-    # Half-way when no model can tell, so that the rest decides.
+def _similarity(sentence: str, near: Sequence[str], embed: Embed | None) -> float | None:
     if embed is None or not near:
-        return 0.5
+        return None
     vectors = embed([sentence[:_COMPARED_CHARS], *(window[:_COMPARED_CHARS] for window in near)])
     if vectors is None:
-        return 0.5
+        return None
     return float(np.clip((vectors[1:] @ vectors[0]).max(), 0.0, 1.0))
 
 

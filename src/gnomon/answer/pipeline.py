@@ -28,7 +28,7 @@ from gnomon.errors import ModelError
 from gnomon.index.base import Index
 from gnomon.log import get_logger
 from gnomon.metrics import ANSWER_LATENCY
-from gnomon.models.base import Generator, ModelState, Scorer
+from gnomon.models.base import Embedder, Generator, ModelState, Scorer
 from gnomon.record.base import Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, Citation, Freshness, SourceState
@@ -39,6 +39,10 @@ class Models(Protocol):
 
     def generator(self) -> Generator | None:
         """The language model, if one is ready."""
+        ...
+
+    def embedder(self) -> Embedder | None:
+        """The sentence model, if ready."""
         ...
 
     def scorer(self) -> Scorer | None:
@@ -91,11 +95,12 @@ class Answerer:
             citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["retrieve"]
         )
 
+        embedder = self._models.embedder()
         desk = Desk(
             question,
             asked,
             evidence.passages,
-            embed=self._index.embed,
+            embed=embedder.embed if embedder else None,
             unsupported=self._settings.unsupported,
         )
         writers, notes = self._writers(question, evidence)
