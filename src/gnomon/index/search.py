@@ -30,9 +30,10 @@ _CANDIDATES = 128
 _NEWEST = 50
 _WINDOW = 16_384
 """Newest rows of all among which the newest matches are looked for."""
-_SAMPLE = 64
+_SAMPLE = 4096
+"""Rows that are looked at to tell how much passes, and what is recent."""
 _NARROW = 1 / 8
-"""Share of admitted rows below which tantivy gets the filters, instead of finding more."""
+"""Share of rows below which tantivy gets the filters, instead of finding more."""
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
 """A document that shares no word with the query must be at least this similar."""
@@ -97,17 +98,12 @@ class Search:
             "domain": tuple(host_of(domain) for domain in query.domains),
         }
         self._unwanted_hosts = [host_of(domain) for domain in query.not_domains]
-        self._mask: NDArray[np.bool_] | None = None
-        self._share = 1.0
-        self._narrow = True
         self._low_us = to_us(query.since) if query.since is not None else None
         self._high_us = to_us(query.until) if query.until is not None else None
-        bounds = (self._moment_us, self._low_us, self._high_us)
-        self._filtered = (
-            any(self._wanted.values())
-            or bool(self._unwanted_hosts)
-            or any(bound is not None for bound in bounds)
-        )
+        sample = self._passing(slice(0, snapshot.rows, max(snapshot.rows // _SAMPLE, 1)))
+        self._share = max(float(sample.mean()), _NARROW)
+        """About how much passes: by so much more has to be found, or tantivy gets the filters."""
+        self._narrow = self._by_time or self._share == _NARROW
 
     def hits(self) -> list[Hit]:
         """The best hits, folded, at most `limit`."""
@@ -125,13 +121,6 @@ class Search:
         """(rows, scores by words, whether there are no others), without repetitions."""
         if self._by_time:
             return self._by_words(want, by_time=True)
-        if self._mask is None:
-            self._narrow = self._filtered
-            if self._filtered or self._vector is not None:
-                self._mask = self._admitted()
-                share = np.count_nonzero(self._mask) / len(self._mask)
-                self._narrow = self._filtered and bool(share < _NARROW)
-                self._share = max(share, _NARROW)
         if self._vector is None:
             return self._worded(want) if self._query.mode != "vector" else _NOTHING
         if self._query.mode == "vector":
@@ -162,7 +151,7 @@ class Search:
         """The first `want` rows that match and were alive then, by score or newest first."""
         words = self._words(scored=not by_time)
         enough = max(want // 4, min(want, self._query.limit))
-        limit = want if self._narrow else int(want / self._share)
+        limit = want if self._narrow else max(want, int(2 * enough / self._share))
         while True:
             rows, values = self._found(words, limit, by_time)
             exhausted = len(rows) < limit
@@ -179,15 +168,8 @@ class Search:
 
     def _newest(self, known: _Rows) -> tuple[_Rows, _Floats]:
         """The newest rows that match, with their scores, without the known ones."""
-        times = self._shelf.time.rows[: self._snapshot.rows : _SAMPLE]
-        if self._moment_us is not None:
-            times = times[times <= self._moment_us]
-        since_us = None
-        if len(times) > _WINDOW // _SAMPLE:
-            # Only among the newest rows of all: ordering every match by time takes far longer.
-            since_us = int(np.partition(times, -_WINDOW // _SAMPLE)[-_WINDOW // _SAMPLE])
         words = self._words(scored=True)
-        span = self._range("time", since_us, self._moment_us)
+        span = self._range("time", self._recent(), self._moment_us)
         _, moments = self._found(_all_of(words, span), _NEWEST, by_time=True)
         if not len(moments):
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -195,6 +177,15 @@ class Search:
         rows, scores = self._found(_all_of(words, span), 2 * _NEWEST, by_time=False)
         new = self._kept(rows) & ~np.isin(rows, known)
         return rows[new], scores[new].astype(np.float32)
+
+    def _recent(self) -> int | None:
+        """Since when to look for the newest: ordering every match by time takes far longer."""
+        step = max(self._snapshot.rows // _SAMPLE, 1)
+        times = self._shelf.time.rows[: self._snapshot.rows : step]
+        if self._moment_us is not None:
+            times = times[times <= self._moment_us]
+        last = _WINDOW // step
+        return int(np.partition(times, -last)[-last]) if len(times) > last else None
 
     def _found(self, words: Any, limit: int, by_time: bool) -> tuple[_Rows, NDArray[np.float64]]:
         """The first rows that match, whether visible or not, with their scores or times."""
@@ -217,11 +208,7 @@ class Search:
     def _kept(self, rows: _Rows) -> NDArray[np.bool_]:
         """Which of the rows were alive at the moment and pass the filters."""
         kept = rows < self._snapshot.rows
-        inside = rows[kept]
-        if self._mask is not None:
-            kept[kept] = self._mask[inside]
-        else:
-            kept[kept] = self._shelf.alive(inside, self._moment_us)
+        kept[kept] = self._passing(rows[kept])
         return kept
 
     def _words(self, scored: bool) -> Any:
@@ -292,10 +279,10 @@ class Search:
     def _by_meaning(self, vector: _Floats, want: int) -> tuple[_Rows, bool]:
         """The closest rows, and whether there are no others worth finding."""
         alone = self._query.mode == "vector"
-        admitted = self._admitted() if self._mask is None else self._mask
+        admitted = self._passing(slice(0, self._snapshot.rows))
         constraints = self._constraints()
         if constraints and alone:
-            admitted = admitted & self._matching(constraints)
+            admitted &= self._matching(constraints)
         close = self._shelf.nearest(vector, admitted, want)
         complete = len(close) < want and len(close) == np.count_nonzero(admitted)
         if not alone:
@@ -316,20 +303,19 @@ class Search:
         mask[rows[rows < len(mask)]] = True
         return mask
 
-    def _admitted(self) -> NDArray[np.bool_]:
-        """Every row that was alive then and passes the filters."""
-        count = self._snapshot.rows
-        mask = self._shelf.alive(slice(0, count), self._moment_us)
+    def _passing(self, rows: slice | _Rows) -> NDArray[np.bool_]:
+        """Which of the rows were alive then and pass the filters."""
+        shelf = self._shelf
+        mask = shelf.alive(rows, self._moment_us)
         for name, values in self._wanted.items():
             if values:
-                mask &= self._shelf.admits(name, values, count)
+                mask &= shelf.admits(name, values, rows)
         if self._unwanted_hosts:
-            mask &= ~self._shelf.admits("domain", self._unwanted_hosts, count)
-        times = self._shelf.time.rows[:count]
+            mask &= ~shelf.admits("domain", self._unwanted_hosts, rows)
         if self._low_us is not None:
-            mask &= times >= self._low_us
+            mask &= shelf.time.rows[rows] >= self._low_us
         if self._high_us is not None:
-            mask &= times < self._high_us
+            mask &= shelf.time.rows[rows] < self._high_us
         return mask
 
     # -- order -----------------------------------------------------------------

@@ -198,16 +198,18 @@ class Shelf:
         raw = os.pread(self._keys, int(self.key_end.rows[row]) - begin, begin)
         return raw.decode("utf-8", "surrogatepass")
 
-    def admits(self, attribute: str, wanted: Sequence[str], rows: int) -> NDArray[np.bool_]:
-        """Which of the first `rows` rows carry one of the wanted values."""
+    def admits(
+        self, attribute: str, wanted: Sequence[str], rows: slice | NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which of these rows carry one of the wanted values."""
         at = ATTRIBUTES.index(attribute)
         names = self._names[at]
         found = [n for value in wanted for n in names.matching(value)]
-        values = self.attributes[at].rows[:rows]
+        values = self.attributes[at].rows[rows]
         if len(found) > _FEW_VALUES:
             many: NDArray[np.bool_] = np.isin(values, np.array(found, np.int32))
             return many
-        mask = np.zeros(rows, bool)
+        mask = np.zeros(len(values), bool)
         for number in found:
             mask |= values == number
         return mask
