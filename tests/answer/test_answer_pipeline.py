@@ -149,6 +149,13 @@ async def test_a_lone_post_does_not_overrule_a_report(empty_town: Town) -> None:
     assert "is open, police" in (await empty_town.ask(BRIDGE)).sentences[0].text
 
 
+async def test_a_denial_goes_before_the_rumour(empty_town: Town) -> None:
+    empty_town.put(1, "Half the town believed that the hospital's emergency ward was to be shut.")
+    empty_town.put(2, "The hospital's emergency ward stays open, says its director.")
+    answer = await empty_town.ask("Will the hospital's emergency ward be shut?")
+    assert "stays open" in answer.sentences[0].text
+
+
 async def test_a_corrected_number_replaces_the_first(empty_town: Town) -> None:
     empty_town.put(1, "The fire in Tallow Street forced 45 people from their homes.")
     empty_town.put(

@@ -48,6 +48,8 @@ _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
 _REPEATS = 0.6
 _OPENING_CHARS = 200
+_HEARSAY = 0.6
+"""What hearsay weighs beside a plain statement."""
 _LEANS = re.compile(
     r"^[\"“'(]*(?:but|however|and|so|also|then|still|instead|meanwhile|he|she|they|it|his|her|their|"
     r"its|this|that|these|those|such|both|there|aber|er|sie|dies\w*|mais|il|elle|pero)\b",
@@ -55,7 +57,7 @@ _LEANS = re.compile(
 )
 _HEDGED = re.compile(
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
-    r"someone said|not confirmed|angeblich)\b",
+    r"someone said|not confirmed|believed|believes|is said to|people say|angeblich)\b",
     re.IGNORECASE,
 )
 _HOW_TO = re.compile(
@@ -125,6 +127,8 @@ class ExtractiveWriter:
         model = self._add_meaning(plan, candidates)
         for c in candidates:
             c.likelihood = likelihood(c.signals, model=model)
+            if _HEDGED.search(c.text):
+                c.likelihood *= _HEARSAY
         candidates.sort(key=lambda c: -c.likelihood)
         return _settled(candidates, plan)
 
