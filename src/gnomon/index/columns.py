@@ -75,8 +75,9 @@ class Names:
             self._add(value)
         if len(self) != whole.count(b"\n") + 1:
             raise StoreError(f"{path} names a value twice.")
-        self._file = path.open("ab")
-        self._file.truncate(len(whole))
+        self._path, self._unwritten = path, bytearray()
+        path.touch()
+        os.truncate(path, len(whole))
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -91,7 +92,7 @@ class Names:
         """The number of a value, given when it is first met."""
         found = self._numbers.get(value)
         if found is None:
-            self._file.write(value.encode() + b"\n")
+            self._unwritten += value.encode() + b"\n"
             found = self._add(value)
         return found
 
@@ -100,9 +101,8 @@ class Names:
         return list(self._matching.get(value, ()))
 
     def sync(self) -> None:
-        """Hand what was written to the system."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Write out and close."""
-        self._file.close()
+        """Hand new values to the system, so that a killed process loses none."""
+        if self._unwritten:
+            with self._path.open("ab") as file:
+                file.write(self._unwritten)
+            self._unwritten.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ FORMAT = 3
 _CHECKED_BYTES = 256 << 20
 """Files are read through up to this many bytes in all, smallest first: a second at most."""
 _MAGIC = 1337
+_DAMAGED = "damaged"
 
 
 class Meta(msgspec.Struct):
@@ -24,13 +24,24 @@ class Meta(msgspec.Struct):
     format: int = FORMAT
     dim: int = 0
     applied_seq: int = 0
+    rows: int = 0
     vectors: str = ""
     boot: str = ""
     clean: bool = True
 
 
+class _Segment(msgspec.Struct):
+    segment_id: str
+
+
+class _Segments(msgspec.Struct):
+    segments: list[_Segment]
+
+
 def read_meta(path: Path) -> Meta:
     """The folder's own account. Raises StoreError if the files cannot be what it says."""
+    if (path / _DAMAGED).exists():
+        raise StoreError("A search met damaged files.")
     try:
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=Meta)
     except FileNotFoundError:
@@ -51,14 +62,25 @@ def write_meta(path: Path, meta: Meta) -> None:
     fresh.replace(path / "meta.json")
 
 
+def mark_damaged(path: Path) -> None:
+    """Let the next start begin anew."""
+    (path / _DAMAGED).touch()
+
+
 def check_words(folder: Path) -> None:
     """Compare tantivy's files with the checksums that it wrote at their ends.
 
-    tantivy itself does not look at them, and may read damaged postings as wrong results.
+    tantivy itself does not look at them, and may read damaged postings as wrong results. Files of
+    segments that were never committed are what a kill left half written: nobody reads them.
     """
+    account = folder / "meta.json"
+    if not account.exists():
+        return
+    segments = msgspec.json.decode(account.read_bytes(), type=_Segments).segments
+    committed = {segment.segment_id.replace("-", "") for segment in segments}
     left = _CHECKED_BYTES
-    files = [(f.stat().st_size, f) for f in folder.iterdir() if re.match(r"[0-9a-f]{32}\.", f.name)]
-    for size, file in sorted(files):
+    files = [f for f in folder.iterdir() if f.name.partition(".")[0] in committed]
+    for size, file in sorted((f.stat().st_size, f) for f in files):
         left -= size
         if left < 0:
             return

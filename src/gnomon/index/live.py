@@ -30,7 +30,15 @@ from gnomon.clock import to_us
 from gnomon.errors import StoreError
 from gnomon.index import analyze, near
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
-from gnomon.index.files import Meta, check_words, native, read_meta, this_boot, write_meta
+from gnomon.index.files import (
+    Meta,
+    check_words,
+    mark_damaged,
+    native,
+    read_meta,
+    this_boot,
+    write_meta,
+)
 from gnomon.index.lexicon import Lexicon
 from gnomon.index.marks import marks
 from gnomon.index.search import Search, Snapshot
@@ -96,10 +104,14 @@ class LiveIndex:
         self._writer = self._tantivy.writer(_HEAP_BYTES, 1)
         self._shelf = Shelf(self._path / "columns", self._meta.dim)
         self._tantivy.reload()
-        last = self._tantivy.searcher().search(
-            tantivy.Query.all_query(), 1, count=False, order_by_field="ord"
-        )
-        self._shelf.open(int(last.hits[0][0]) + 1 if last.hits else 0)
+        searcher = self._tantivy.searcher()
+        last = searcher.search(tantivy.Query.all_query(), 1, count=False, order_by_field="ord").hits
+        self._shelf.open(max(int(last[0][0]) + 1 if last else 0, self._meta.rows))
+        if searcher.num_docs < np.count_nonzero(
+            self._shelf.start.rows[: self._meta.rows] != DROPPED
+        ):
+            self._shelf.release()
+            raise StoreError("The words of some rows are missing.")
         self._seen_seq = self._meta.applied_seq
         self._ends: list[tuple[int, int]] = []
         self._newest_us = self._latest_start()
@@ -213,7 +225,7 @@ class LiveIndex:
             with self._changing:
                 self._end_lives()
                 self._publish()
-            self._meta.applied_seq = self._seen_seq
+            self._meta.applied_seq, self._meta.rows = self._seen_seq, self._shelf.rows
             write_meta(self._path, self._meta)
         except (ValueError, OSError) as error:
             raise self._failed(error) from error
@@ -268,7 +280,11 @@ class LiveIndex:
         lexicon = self._lexicon
         meaning = query.mode != "lexical" and lexicon.source is not None
         parsed = analyze.parse(query.text)
-        hits, snapshot = self._consistent(query, parsed, lexicon if meaning else None)
+        try:
+            hits, snapshot = self._consistent(query, parsed, lexicon if meaning else None)
+        except StoreError:
+            mark_damaged(self._path)
+            raise
         return Results(
             hits=tuple(hits),
             applied_seq=snapshot.applied_seq,

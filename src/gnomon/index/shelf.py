@@ -80,6 +80,7 @@ class Shelf:
         ):
             damage = "names are missing"
         if damage:
+            self.release()
             raise StoreError(f"The columns of the index are damaged: {damage}.")
         self.rows = rows
 
@@ -231,12 +232,13 @@ class Shelf:
 
     def close(self) -> None:
         """Write everything out."""
-        for names in self._names:
-            names.close()
+        self.sync()
         for column in self.columns:
             column.close(self.rows)
-        for names in self._names:
-            names.close()
+        os.close(self._keys)
+
+    def release(self) -> None:
+        """Close without writing anything out."""
         os.close(self._keys)
 
     @property
