@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,6 +24,33 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     permanent_url: str = ""
     """Where permanent redirects (301, 308) led from the start of the chain; empty if none did."""
+
+
+class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a `text/event-stream` (WHATWG HTML, 9.2)."""
+
+    event: str = "message"
+    data: str = ""
+    id: str = ""
+    """The last event id that stands after this event."""
+
+
+class Socket(Protocol):
+    """An open WebSocket. Iterating yields text as `str` and binary messages as `bytes`."""
+
+    @property
+    def subprotocol(self) -> str:
+        """What the server chose; empty if nothing."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Messages in order. Raises UpstreamTransient `net.closed` (fields `status`, `reason`)
+        when the connection ends in whatever way, and `net.timeout` after `idle_s` of silence."""
+        ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message. Raises like iterating."""
+        ...
 
 
 class Fetcher(Protocol):
@@ -47,6 +75,56 @@ class Fetcher(Protocol):
         `net.blocked`; too many redirects; scheme; robots: code `net.robots`) and ContentError
         (body over the cap: `net.too_large`; media type not in `accept`: `net.media_type`).
         304 and other 4xx come back as a Response.
+        """
+        ...
+
+    def lines(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        idle_s: float = 60.0,
+        max_line_bytes: int = 1_000_000,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The lines of an endless body: `async with fetcher.lines(url) as lines`.
+
+        Lines come without their line end; empty ones (heartbeats) come as b"". Entering raises
+        like `fetch`, and UpstreamTerminal `net.status` (fields `status`, `body`, `headers`) for
+        any status but 2xx, 429 and 5xx. The iterator ends where the body does, and raises
+        UpstreamTransient (`net.timeout` after `idle_s` of silence, `net.connection`), and
+        ContentError `net.too_large` for a line over the cap. There is no total deadline.
+        """
+        ...
+
+    def events(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        last_event_id: str = "",
+        idle_s: float = 60.0,
+        max_event_bytes: int = 1_000_000,
+    ) -> AbstractAsyncContextManager[AsyncIterator[ServerEvent]]:
+        """Server-sent events, heard like `lines`. Comments count as a heartbeat and are not shown.
+
+        A retry time that the server sets is a matter of the caller's back-off and is dropped.
+        """
+        ...
+
+    def socket(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: tuple[str, ...] = (),
+        idle_s: float = 60.0,
+        max_message_bytes: int = 2_000_000,
+    ) -> AbstractAsyncContextManager[Socket]:
+        """A WebSocket (`ws://`, `wss://`) to a checked address; redirects are refused.
+
+        Entering raises like `lines`, the status being that of the refused handshake. Pings are
+        answered and sent; at most a few messages wait unread, then the server has to wait.
         """
         ...
 

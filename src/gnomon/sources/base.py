@@ -13,14 +13,17 @@ Rules that `gnomon.testing.check_source` holds every source to:
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from gnomon.clock import Clock
+from gnomon.errors import ConfigError
 from gnomon.net.base import Fetcher
 from gnomon.settings import Ingest
 from gnomon.types import Batch, Cursor, Policy, SourceConfig
@@ -30,6 +33,29 @@ class SourceSettings(BaseModel):
     """Base of a source's settings: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def reveal(secret: SecretStr) -> str:
+    """The value of a secret setting: as it stands, or from `env:NAME` or `file:PATH`.
+
+    Secrets are declared as `SecretStr` in a source's settings; whoever shows settings shows
+    references as they are and hides everything else. Raises ConfigError `source.secret`.
+    """
+    kind, _, name = (text := secret.get_secret_value()).partition(":")
+    if kind == "env":
+        found = os.environ.get(name, "")
+    elif kind == "file":
+        try:
+            found = Path(name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"The secret file {name} cannot be read: {error}.", code="source.secret", path=name
+            ) from None
+    else:
+        return text
+    if not found:
+        raise ConfigError(f"The secret {text} is empty.", code="source.secret", reference=text)
+    return found
 
 
 class Context(Protocol):
