@@ -24,8 +24,8 @@ STORY = "The harbour bridge was closed at noon after a lorry overturned near the
 
 
 def alike(one: str, two: str) -> bool:
-    marks = Lexicon(None).analyse([analyze.words(one), analyze.words(two)]).marks
-    signatures = near.signatures(marks)
+    found = Lexicon(None).analyse([analyze.words(one), analyze.words(two)])
+    signatures = near.signatures(found.marks, found.lengths)
     return bool(near.copies(signatures[:1], signatures[1:])[0, 0])
 
 
@@ -63,7 +63,7 @@ def test_texts_of_three_words_are_copies_of_nothing():
 
 
 def test_the_empty_batch_has_no_signatures():
-    assert near.signatures([]).shape == (0, near.BINS)
+    assert near.signatures(np.zeros(0, np.uint64), np.zeros(0, np.int64)).shape == (0, near.BINS)
 
 
 class TestFolding:
@@ -118,8 +118,8 @@ def test_retweets_of_a_real_stream_fold(bench: Any):
         if (match := re.match(r"RT @\w+: (.{40,})", text)) and match[1] in bare
     ]
     assert len(pairs) > 100
-    marks = Lexicon(None).analyse([analyze.words(text) for text in texts]).marks
-    signatures = near.signatures(marks)
+    found = Lexicon(None).analyse([analyze.words(text) for text in texts])
+    signatures = near.signatures(found.marks, found.lengths)
     folded = [near.copies(signatures[a : a + 1], signatures[b : b + 1])[0, 0] for a, b in pairs]
     assert np.mean(folded) > 0.97
     rng = np.random.default_rng(5)

@@ -7,9 +7,11 @@ it starts anew.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 from gnomon.index import analyze
 from gnomon.index.base import WordVectors
 
-_MAX_WORDS = 50_000
+_MAX_WORDS = 100_000
+_FIRST_WORDS = 1024
 _VECTOR_WORDS = 256
 """Words of a text that count for its vector; what a long one is about stands in its beginning."""
 _TEXTS_AT_ONCE = 64
@@ -33,97 +36,128 @@ _FUNCTION_WORDS = frozenset(
     which who will with would you your
     """.split()  # noqa: SIM905  (a list of words reads best as text)
 )
+_DIGIT = re.compile(r"\d").search
 _REPETITION = frozenset({"rt", "via", "ap", "reuters", "afp", "dpa", "update", "breaking"})
-
-
-class _Word(NamedTuple):
-    terms: str
-    """Its index terms, separated by spaces."""
-    mark: int
-    """Hash for near copies; 0 where it only repeats, forwards or points."""
-    row: int
-    """Row of its vector; -1 if it has none."""
 
 
 class Analysed(NamedTuple):
     """A batch of texts, ready for the index."""
 
     terms: list[str]
-    marks: list[list[int]]
+    tags: list[list[str]]
+    marks: NDArray[np.uint64]
+    """The hashes that near copies are told by, of all texts behind each other."""
+    lengths: NDArray[np.int64]
+    """How many marks each text has."""
     vectors: NDArray[np.float32] | None
 
 
 class Lexicon:
-    """Words once met. Safe to use from several threads."""
+    """Words once met, each with a number. Safe to use from several threads."""
 
     def __init__(self, source: WordVectors | None) -> None:
         self.source = source
         self._lock = threading.Lock()
-        self._words: dict[str, _Word] = {}
-        self._table = np.zeros((1024, source.dim if source else 1), np.float32)
-        self._used = 0
+        self._dim = source.dim if source else 1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._terms: list[str] = []
+        """By number, index terms separated by spaces."""
+        self._tags: dict[str, str] = {}
+        """Of `#tags` and `@handles`, the term that keeps the sign."""
+        self._marks = np.zeros(_FIRST_WORDS, np.uint64)
+        """By number, the hash for near copies; 0 where a word only repeats, forwards or points."""
+        self._rows = np.zeros(_FIRST_WORDS, np.int32)
+        """By number, the row of the word's vector; 0 if it has none."""
+        self._table = np.zeros((_FIRST_WORDS, self._dim), np.float32)
+        self._used = 1
 
     def analyse(self, texts: Sequence[Sequence[str]]) -> Analysed:
-        """Terms, copy marks and unit vectors of texts that are given as words."""
+        """Terms, tags, copy marks and unit vectors of texts that are given as words."""
         with self._lock:
             self._learn(texts)
-            known = self._words
-            found = [[known[word] for word in text] for text in texts]
+            # One look-up for each word; everything else is done for the whole batch at once.
+            number, term, tags = self._numbers.__getitem__, self._terms.__getitem__, self._tags
+            numbers = [list(map(number, text)) for text in texts]
+            flat = np.array(list(chain.from_iterable(numbers)), np.int64)
+            owner = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+            marks = self._marks[flat]
+            marked = marks != 0
             return Analysed(
-                [" ".join([word.terms for word in text]) for text in found],
-                [[word.mark for word in text if word.mark] for text in found],
-                self._vectors(found) if self.source else None,
+                [" ".join(map(term, text)) for text in numbers],
+                [[tags[word] for word in filter(tags.__contains__, text)] for text in texts],
+                marks[marked],
+                np.bincount(owner[marked], minlength=len(texts)),
+                self._vectors(flat, owner, len(texts)) if self.source else None,
             )
 
     def vectors(self, texts: Sequence[Sequence[str]]) -> NDArray[np.float32] | None:
         """Unit vectors, shape (len(texts), dim), zero where no word has a meaning."""
         return self.analyse(texts).vectors
 
-    def _vectors(self, texts: Sequence[Sequence[_Word]]) -> NDArray[np.float32]:
-        rows = [[word.row for word in text if word.row >= 0][:_VECTOR_WORDS] for text in texts]
-        result = np.zeros((len(rows), self._table.shape[1]), np.float32)
-        full = [i for i, text in enumerate(rows) if text]
+    def _vectors(
+        self, words: NDArray[np.int64], owner: NDArray[np.int64], count: int
+    ) -> NDArray[np.float32]:
+        """The mean directions of texts; `owner` tells the text of each word."""
+        result = np.zeros((count, self._dim), np.float32)
+        rows = self._rows[words]
+        rows, owner = rows[rows > 0], owner[rows > 0]
+        ends = np.cumsum(np.bincount(owner, minlength=count))
+        place = np.arange(len(rows)) - np.concatenate(([0], ends))[owner]
+        rows, owner = rows[place < _VECTOR_WORDS], owner[place < _VECTOR_WORDS]
+        full, starts = np.unique(owner, return_index=True)
         for begin in range(0, len(full), _TEXTS_AT_ONCE):
-            part = full[begin : begin + _TEXTS_AT_ONCE]
-            lengths = [len(rows[i]) for i in part]
-            flat = [row for i in part for row in rows[i]]
-            starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-            result[part] = np.add.reduceat(self._table[flat], starts)
+            part = starts[begin : begin + _TEXTS_AT_ONCE + 1]
+            end = part[-1] if len(part) > _TEXTS_AT_ONCE else len(rows)
+            gathered = self._table[rows[part[0] : end]]
+            result[full[begin : begin + _TEXTS_AT_ONCE]] = np.add.reduceat(
+                gathered, part[:_TEXTS_AT_ONCE] - part[0]
+            )
         norms = np.sqrt(np.einsum("ij,ij->i", result, result))[:, None]
         np.divide(result, norms, out=result, where=norms > 0)
         return result
 
     def _learn(self, texts: Sequence[Sequence[str]]) -> None:
-        met = {word for text in texts for word in text}
-        new = [word for word in met if word not in self._words]
+        met: set[str] = set().union(*texts)
+        new = met.difference(self._numbers)
         if not new:
             return
-        if len(self._words) + len(new) > _MAX_WORDS:
-            self._words.clear()
-            self._used = 0
-            new = list(met)
-        meant = [word for word in new if _has_meaning(word)] if self.source else []
-        rows = dict(zip(meant, range(self._used, self._used + len(meant)), strict=True))
-        if self.source and meant:
-            self._grow(self._used + len(meant))
-            bare = [word.lstrip("#") for word in meant]
-            self._table[self._used : self._used + len(meant)] = self.source.vectors(bare)
-            self._used += len(meant)
-        for word in new:
-            self._words[word] = _Word(
-                " ".join(analyze.terms(word)), _mark(word), rows.get(word, -1)
-            )
+        if len(self._numbers) + len(new) > _MAX_WORDS:
+            self._forget()
+            new = met
+        first, words = len(self._terms), list(new)
+        self._numbers.update(zip(words, range(first, first + len(words)), strict=True))
+        self._terms += [" ".join(analyze.terms(word)) for word in words]
+        self._tags.update((word, analyze.tag(word)) for word in words if analyze.is_tag(word))
+        here = slice(first, len(self._terms))
+        self._marks = _grown(self._marks, len(self._terms))
+        self._marks[here] = [_mark(word) for word in words]
+        self._rows = _grown(self._rows, len(self._terms))
+        if self.source:
+            has = np.array([_has_meaning(word) for word in words])
+            meant = [word.lstrip("#") for word, meaning in zip(words, has, strict=True) if meaning]
+            end = self._used + len(meant)
+            self._table = _grown(self._table, end)
+            self._table[self._used : end] = self.source.vectors(meant)
+            self._rows[here][has] = np.arange(self._used, end)
+            self._used = end
 
-    def _grow(self, rows: int) -> None:
-        if rows > len(self._table):
-            grown = np.zeros((max(rows, 2 * len(self._table)), self._table.shape[1]), np.float32)
-            grown[: self._used] = self._table[: self._used]
-            self._table = grown
+
+def _grown(column: NDArray[Any], rows: int) -> NDArray[Any]:
+    """The column with room for at least so many rows."""
+    if rows <= len(column):
+        return column
+    more = np.zeros((max(rows, 2 * len(column)), *column.shape[1:]), column.dtype)
+    more[: len(column)] = column
+    return more
 
 
 def _has_meaning(word: str) -> bool:
+    # With a digit inside it is a number, a short address or a name: its pieces mean nothing.
     bare = word.lstrip("#")
-    return bool(bare) and word not in _FUNCTION_WORDS and bare[0] not in "@0123456789"
+    return bool(bare) and word[0] != "@" and word not in _FUNCTION_WORDS and not _DIGIT(bare)
 
 
 def _mark(word: str) -> int:

@@ -183,8 +183,8 @@ class LiveIndex:
                 "body": analysed.terms[i],
                 "filter": marked[i].terms,
             }
-            if "#" in document.text or "@" in document.text:
-                row["tag"] = [analyze.tag(word) for word in texts[i] if word[0] in "#@"]
+            if analysed.tags[i]:
+                row["tag"] = analysed.tags[i]
             if document.title:
                 # A title counts twice.
                 title = [t for word in analyze.words(document.title) for t in analyze.terms(word)]
@@ -198,7 +198,7 @@ class LiveIndex:
             times=times,
             keys=[document.key for document in documents],
             attributes=[mark.values for mark in marked],
-            signatures=near.signatures(analysed.marks),
+            signatures=near.signatures(analysed.marks, analysed.lengths),
             vectors=analysed.vectors,
         )
         self._newest_us = max(self._newest_us, *starts)

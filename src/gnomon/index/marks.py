@@ -22,19 +22,21 @@ class Marks(NamedTuple):
 
 def marks(document: Document) -> Marks:
     """Everything that filters can ask of a document."""
-    host = domain(document.url)
-    values, terms = _common(document.source, document.kind, document.lang, host)
+    values, site, terms = _common(
+        document.source, document.kind, document.lang, domain(document.url)
+    )
     author = author_mark(document.author)
-    return Marks((*values, author, _line(host)), [*terms, f"author={author}"])
+    return Marks((*values, author, site), [*terms, f"author={author}"])
 
 
 @lru_cache(maxsize=8192)
 def _common(
     source: str, kind: str, lang: str, host: str
-) -> tuple[tuple[str, str, str], tuple[str, ...]]:
-    source, kind, lang = _line(source), _line(kind), _line(lang)
-    domains = [f"domain={name}" for name in parents(_line(host))] if host else []
-    return (source, kind, lang), (f"source={source}", f"kind={kind}", f"lang={lang}", *domains)
+) -> tuple[tuple[str, str, str], str, tuple[str, ...]]:
+    source, kind, lang, site = _line(source), _line(kind), _line(lang), _line(host)
+    terms = [f"source={source}", f"kind={kind}", f"lang={lang}"]
+    terms += [f"domain={name}" for name in parents(site)] if site else []
+    return (source, kind, lang), site, tuple(terms)
 
 
 def host_of(name: str) -> str:
@@ -45,7 +47,12 @@ def host_of(name: str) -> str:
 def domain(url: str) -> str:
     """The host name of an address; empty if there is none."""
     found = _HOST.match(url)
-    return host_of(found[1].strip("[]")) if found else ""
+    return _host(found[1]) if found else ""
+
+
+@lru_cache(maxsize=8192)
+def _host(written: str) -> str:
+    return host_of(written.strip("[]"))
 
 
 def parents(host: str) -> list[str]:

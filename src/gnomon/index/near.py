@@ -11,8 +11,6 @@ moment: an origin is always something that the search itself could see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,18 +22,18 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MORE = np.uint64(0xD6E8FEB86659FD93)
 
 
-def signatures(texts: Sequence[Sequence[int]]) -> NDArray[np.uint16]:
-    """One row of BINS values per text, given as word hashes; 0 marks an empty bin.
+def signatures(words: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """One row of BINS values per text; 0 marks an empty bin.
 
+    `words` are the word hashes of all texts behind each other, `lengths` how many each text has.
     A text of fewer than 4 words has no signature: too little to call anything its copy.
     """
-    result = np.zeros((len(texts), BINS), np.uint16)
-    long = [i for i, text in enumerate(texts) if len(text) >= _LEAST_WORDS]
-    if not long:
+    result = np.zeros((len(lengths), BINS), np.uint16)
+    long = lengths >= _LEAST_WORDS
+    if not long.any():
         return result
-    lengths = np.array([len(texts[i]) for i in long])
-    flat = np.array([word for i in long for word in texts[i]], np.uint64)
-    owner = np.repeat(np.array(long, np.uint64), lengths)
+    flat = words[np.repeat(long, lengths)]
+    owner = np.repeat(np.flatnonzero(long).astype(np.uint64), lengths[long])
     inside = owner[:-1] == owner[1:]  # a pair that spans two texts belongs to neither
     mixed = (flat[:-1] * _MIX ^ flat[1:]) * _MORE
     mixed = (mixed ^ (mixed >> np.uint64(29)))[inside] * _MIX

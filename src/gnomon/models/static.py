@@ -90,7 +90,7 @@ class StaticVectors:
     def vectors(self, words: Sequence[str]) -> NDArray[np.float32]:
         """Weighted vectors, shape (len(words), 256): frequent words are short, unknown zero."""
         out = np.zeros((len(words), DIM), np.float32)
-        clean = [w.encode("utf-8", "replace").decode("utf-8") for w in words]
+        clean = [w if w.isascii() else w.encode("utf-8", "replace").decode() for w in words]
         encoded = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
         pieces = [e.ids for e in encoded]
         lengths = np.array([len(p) for p in pieces], np.int64)
