@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from gnomon.app import TURN_S
 from gnomon.clock import from_us
 from gnomon.index.base import Query
 from gnomon.index.live import LiveIndex
@@ -140,6 +142,7 @@ def main() -> None:
     parser.add_argument("--no-fts5", action="store_true")
     parser.add_argument("--name", default="")
     options = parser.parse_args()
+    sys.setswitchinterval(TURN_S)
     texts = queries(options.queries)
     vectors = StaticVectors(options.vectors) if options.vectors else RandomWords()
     with tempfile.TemporaryDirectory() as name:

@@ -15,6 +15,7 @@ import os
 import queue
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from gnomon.app import TURN_S
 from gnomon.clock import SystemClock
 from gnomon.index import analyze
 from gnomon.index.base import Query
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave record and index here")
     parser.add_argument("--name", default="")
     options = parser.parse_args()
+    sys.setswitchinterval(TURN_S)
     rate = None if options.rate == "max" else float(options.rate)
     vectors = StaticVectors(options.vectors) if options.vectors else RandomWords()
     with tempfile.TemporaryDirectory() as name:

@@ -36,7 +36,9 @@ class Column:
         shape = (rows, self._width) if self._width > 1 else (rows,)
         with self._path.open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, rows * self._row_bytes)
-        self.rows: NDArray[Any] = np.memmap(self._path, self._dtype, "r+", shape=shape)
+        self._file: NDArray[Any] = np.memmap(self._path, self._dtype, "r+", shape=shape)
+        # A view of it as a plain array: each look into a `memmap` passes through Python.
+        self.rows: NDArray[Any] = self._file.view(np.ndarray)
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` rows in all."""
@@ -48,8 +50,8 @@ class Column:
 
     def close(self, rows: int) -> None:
         """Write everything out and give unused room back."""
-        self.rows.flush()  # type: ignore[attr-defined]
-        del self.rows
+        self._file.flush()  # type: ignore[attr-defined]
+        del self.rows, self._file
         with self._path.open("r+b") as file:
             file.truncate(max(rows, 1) * self._row_bytes)
 

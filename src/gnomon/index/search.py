@@ -279,12 +279,12 @@ class Search:
     def _by_meaning(self, vector: _Floats, want: int) -> tuple[_Rows, bool]:
         """The closest rows, and whether there are no others worth finding."""
         alone = self._query.mode == "vector"
-        admitted = self._passing(slice(0, self._snapshot.rows))
         constraints = self._constraints()
+        passing, share = self._passing, self._share
         if constraints and alone:
-            admitted &= self._matching(constraints)
-        close = self._shelf.nearest(vector, admitted, want)
-        complete = len(close) < want and len(close) == np.count_nonzero(admitted)
+            admitted = self._matching(constraints)
+            passing, share = (lambda rows: self._passing(rows) & admitted[rows]), 0.0
+        close, complete = self._shelf.nearest(vector, self._snapshot.rows, passing, share, want)
         if not alone:
             similar = self._shelf.similarity(close, vector) >= _LEAST_COSINE
             complete = complete or not similar.all()

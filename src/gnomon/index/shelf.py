@@ -6,7 +6,7 @@ Row `i` belongs to the version with ordinal `i`; ordinals count versions in orde
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,9 @@ _REFINED = 6
 """Times as many rows as are compared exactly, which all words of their codes choose from."""
 _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
-_SAMPLE = 16
+_CHUNK = 131_072
+"""Rows that are compared at a time: what lies between two steps stays in the cache."""
+_SAMPLE = 64
 _FEW_VALUES = 16
 _FEW = 4
 """Below this share (1 in 4) of admitted rows, their codes are gathered instead of all scanned."""
@@ -147,38 +149,63 @@ class Shelf:
         return cosine
 
     def nearest(
-        self, query: NDArray[np.float32], admitted: NDArray[np.bool_], limit: int
-    ) -> NDArray[np.int64]:
-        """Rows among the admitted that are closest to `query`, best first.
+        self,
+        query: NDArray[np.float32],
+        rows: int,
+        passing: Callable[[slice | NDArray[np.int64]], NDArray[np.bool_]],
+        share: float,
+        limit: int,
+    ) -> tuple[NDArray[np.int64], bool]:
+        """Of the first `rows`, those `passing` that are closest to `query`, best first.
 
-        Half of the sign codes pick some thousand rows, whole codes fewer, and int8 vectors order
-        them. Where few rows are admitted, all of them are compared: a narrow filter loses nothing.
+        `share` is about how much passes. Half of the sign codes pick some thousand rows, whole
+        codes fewer, and int8 vectors order them. Where few rows pass, all of them are compared: a
+        narrow filter loses nothing. Also returns whether no other row passes.
         """
         few = max(_RESCORED, 4 * limit)
-        count = int(np.count_nonzero(admitted))
-        if count * _FEW < len(admitted) or count <= few:
-            rows = np.flatnonzero(admitted)
-            if count > _REFINED * few:
-                far = self._distance(rows, query, range(_COARSE))
-                rows = rows[far <= _cut(far, _REFINED * few)]
+        parts = [code[0] for code in _signs(query[None, :])]
+        everything = False
+        if share * _FEW < 1 or rows <= _FEW * few:
+            found = np.flatnonzero(passing(slice(0, rows)))
+            everything = len(found) <= limit
+            far = self._distance(found, parts, range(_COARSE)) if len(found) > few else None
         else:
-            far = self._distance(slice(0, len(admitted)), query, range(_COARSE))
-            cut = _cut(far[::_SAMPLE][admitted[::_SAMPLE]], _REFINED * few // _SAMPLE)
-            rows = np.flatnonzero((far <= cut) & admitted)
-        if len(rows) > few:
-            far = self._distance(rows, query, range(_CODES))
-            rows = rows[far <= _cut(far, few)]
-        cosine = self.similarity(rows, query)
-        best = np.lexsort((-rows, -cosine))[:limit]
-        found: NDArray[np.int64] = rows[best]
-        return found
+            far = self._distances(rows, parts)
+            sample = far[::_SAMPLE][passing(slice(0, rows, _SAMPLE))]
+            found = np.flatnonzero(far <= _cut(sample, _REFINED * few // _SAMPLE))
+            kept = passing(found)
+            found, far = found[kept], far[found[kept]]
+        if far is not None:
+            for wanted, words in ((_REFINED * few, range(0)), (few, range(_COARSE, _CODES))):
+                if len(found) > wanted:
+                    far = far + self._distance(found, parts, words) if words else far
+                    near = far <= _cut(far, wanted)
+                    found, far = found[near], far[near]
+        cosine = self.similarity(found, query)
+        best: NDArray[np.int64] = found[np.lexsort((-found, -cosine))[:limit]]
+        return best, everything
+
+    def _distances(self, rows: int, parts: Sequence[np.uint64]) -> NDArray[np.uint8]:
+        """Of the first rows, in how many signs of the coarse words each vector differs."""
+        far = np.empty(rows, np.uint8)
+        mixed = np.empty(_CHUNK, np.uint64)
+        counts = np.empty(_CHUNK, np.uint8)
+        for begin in range(0, rows, _CHUNK):
+            here = slice(begin, min(begin + _CHUNK, rows))
+            size = here.stop - begin
+            np.bitwise_xor(self.codes[0].rows[here], parts[0], out=mixed[:size])
+            np.bitwise_count(mixed[:size], out=far[here])
+            for word in range(1, _COARSE):
+                np.bitwise_xor(self.codes[word].rows[here], parts[word], out=mixed[:size])
+                np.bitwise_count(mixed[:size], out=counts[:size])
+                far[here] += counts[:size]
+        return far
 
     def _distance(
-        self, rows: slice | NDArray[np.int64], query: NDArray[np.float32], words: range
+        self, rows: slice | NDArray[np.int64], parts: Sequence[np.uint64], words: range
     ) -> NDArray[np.uint8]:
-        """In how many signs each row's vector differs from `query`; at most 255."""
-        parts = [code[0] for code in _signs(query[None, :])]
-        far: NDArray[np.uint8] = np.bitwise_count(self.codes[0].rows[rows] ^ parts[0])
+        """In how many signs of these words each row's vector differs; at most 255."""
+        far: NDArray[np.uint8] = np.bitwise_count(self.codes[words[0]].rows[rows] ^ parts[words[0]])
         for word in words[1:]:
             far += np.bitwise_count(self.codes[word].rows[rows] ^ parts[word])
         return far
