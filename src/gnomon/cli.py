@@ -251,13 +251,39 @@ def sources_list(as_json: Json = False) -> None:
 
 @sources.command("add")
 def sources_add(
-    address: Annotated[str, typer.Argument(help="Address of a feed or page, or a file's path.")],
+    address: Annotated[
+        str, typer.Argument(help="Address of a feed or page, a handle, or a file's path.")
+    ] = "",
     source_name: Annotated[str | None, typer.Option("--name", help="A name of your own.")] = None,
+    type: Annotated[str | None, typer.Option(help="Connector, such as bluesky or x.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of it: KEY=VALUE, as JSON or text.")
+    ] = None,
+    keep_days: Annotated[int | None, typer.Option(min=1, help="Forget what is older.")] = None,
 ) -> None:
     """Find out what an address is, and follow it."""
+    body = {
+        "text": address or None,
+        "name": source_name,
+        "type": type,
+        "settings": dict(map(_setting, option or ())),
+        "keep_days": keep_days,
+    }
     with _client() as server:
-        added = server.call("POST", "/v1/sources", {"text": address, "name": source_name})
+        added = server.call("POST", "/v1/sources", body)
     print(f"Following {added['name']} ({added['type']}).")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(
+            f"--set {text} has no value.", code="source.settings", hint="Write --set KEY=VALUE."
+        )
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
 
 
 @sources.command("pause")
@@ -316,12 +342,12 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def demo() -> None:
     """Say what is true in the demo world now, and what changed lately."""
-    from gnomon.app import demo_town
     from gnomon.clock import SystemClock
+    from gnomon.demo import town_of
     from gnomon.testing.world import describe
 
     clock = SystemClock()
-    print(describe(demo_town(_load().settings, clock).world, clock.now()))
+    print(describe(town_of(_load().settings, clock).world, clock.now()))
 
 
 @config.command("show")

@@ -205,6 +205,22 @@ async def test_sources_are_added_paused_resumed_and_removed(house: Any) -> None:
             assert (await http.post("/v1/sources", json=body)).status_code == 400
 
 
+async def test_a_source_can_be_named_by_its_connector_with_settings(house: Any) -> None:
+    async with house.client() as http:
+        body = {"type": "bluesky", "settings": {"langs": ["en"]}, "keep_days": 2, "title": "Sky"}
+        added = await http.post("/v1/sources", json=body)
+        assert added.status_code == 201
+        assert (added.json()["name"], added.json()["title"]) == ("bluesky", "Sky")
+        assert "settings" not in added.json()
+        more = {"url": "https://news.example/f", "settings": {"interval_s": 60}}
+        await http.post("/v1/sources", json=more)
+    stored = {config.name: config for config in house.record.sources()}
+    assert stored["bluesky"].settings == {"langs": ["en"]}
+    assert stored["bluesky"].keep == timedelta(days=2)
+    settings = {"url": "https://news.example/f", "interval_s": 60}
+    assert stored["feed:news.example/f"].settings == settings
+
+
 async def test_status_and_health_tell_how_things_stand(house: Any) -> None:
     async with house.client() as http:
         status = (await http.get("/v1/status")).json()

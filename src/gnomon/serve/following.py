@@ -6,6 +6,7 @@ import asyncio
 import difflib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -25,16 +26,24 @@ from gnomon.types import SourceConfig
 router = APIRouter(tags=["Sources"], route_class=JsonRoute)
 
 MAX_NAME_CHARS = 200
+_READS_FILES = ("replay",)
+"""Connectors that read the server's own files."""
 
 
 class NewSource(BaseModel):
-    """What to follow: an address or whatever a connector recognises."""
+    """What to follow: an address or whatever a connector recognises, or a connector by name."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: str | None = Field(None, max_length=2_000)
     text: str | None = Field(None, max_length=2_000)
     name: str | None = Field(None, max_length=MAX_NAME_CHARS)
+    title: str | None = Field(None, max_length=MAX_NAME_CHARS)
+    type: str | None = Field(None, max_length=50, description="A connector, such as `bluesky`.")
+    settings: dict[str, Any] = Field(
+        default={}, description="The connector's settings. Secrets may be `env:NAME`."
+    )
+    keep_days: int | None = Field(None, ge=1, le=36_500, description="Forget what is older.")
 
 
 @router.get("/v1/sources", summary="List the sources")
@@ -48,14 +57,7 @@ async def list_sources(request: Request) -> Response:
 async def add_source(body: NewSource, request: Request) -> Response:
     """Find out what the text is, and follow it from now on."""
     services = services_of(request)
-    text = (body.url or body.text or "").strip()
-    if not text:
-        raise bad_request("url is missing: what should be followed?", param="url")
-    config = await services.identify(text)
-    if body.name is not None:
-        if not body.name.strip() or not body.name.isprintable():
-            raise bad_request(f"name = {shown(body.name)} cannot be a name.", param="name")
-        config = msgspec.structs.replace(config, name=body.name.strip())
+    config = await _wanted(body, services)
     if any(c.name == config.name for c in await asyncio.to_thread(services.record.sources)):
         raise ApiError(
             409,
@@ -66,6 +68,33 @@ async def add_source(body: NewSource, request: Request) -> Response:
         )
     await services.runner.add(config)
     return JsonResponse(_described(services, config), status_code=201)
+
+
+async def _wanted(body: NewSource, services: Services) -> SourceConfig:
+    """The source that is asked for."""
+    text, name = (body.url or body.text or "").strip(), (body.name or "").strip()
+    if body.name is not None and not (name and name.isprintable()):
+        raise bad_request(f"name = {shown(body.name)} cannot be a name.", param="name")
+    if body.type is not None and not text:
+        config = SourceConfig(name=name or body.type, type=body.type, settings=body.settings)
+    elif text:
+        config = await services.identify(f"{body.type}:{text}" if body.type else text)
+        settings = {**config.settings, **body.settings}
+        config = msgspec.structs.replace(config, name=name or config.name, settings=settings)
+    else:
+        raise bad_request("url is missing: what should be followed?", param="url")
+    if config.type in _READS_FILES and services.settings.server.api_key is not None:
+        raise ApiError(
+            403,
+            "Files of the server are not followed for who comes in with a key.",
+            code="source.local_file",
+            hint="Add the file with `gnomon sources add` on the server itself.",
+        )
+    return msgspec.structs.replace(
+        config,
+        title=body.title if body.title is not None else config.title,
+        keep=timedelta(days=body.keep_days) if body.keep_days else config.keep,
+    )
 
 
 @router.post("/v1/sources/{name:path}/pause", summary="Pause a source")
