@@ -123,6 +123,28 @@ class TestAppend:
         assert [d.text for d in record.versions("a")] == ["one", "two"]
         assert record.version("a", 1).document.text == "one"
 
+    def test_what_is_held_is_told_moment_by_moment(self, record: Record):
+        append(record, 0, put("a"), put("b"), put("c"))
+        append(record, 5, put("a", text="two"), put("d"))
+        append(record, 6, put("x"), source="other")
+        append(record, 7, Delete(key="b"), Purge(key="c", reason="asked"))
+        append(record, 9, put("e"))
+        assert record.held("unknown") == []
+        assert record.held("s") == [
+            ("a", at(0)),
+            ("b", at(0)),
+            ("a", at(5)),
+            ("d", at(5)),
+            ("e", at(9)),
+        ]
+        first = record.held("s", limit=1)
+        assert first == [("a", at(0)), ("b", at(0))]
+        us = timedelta(microseconds=1)
+        second = record.held("s", first[-1][1] + us, limit=2)
+        assert second == [("a", at(5)), ("d", at(5))]
+        assert record.held("s", second[-1][1] + us, limit=2) == [("e", at(9))]
+        assert record.held("s", at(9) + us) == []
+
     def test_as_of_is_exact_at_the_edges(self, record: Record):
         append(record, 0, put(text="one"))
         append(record, 5, put(text="two"))

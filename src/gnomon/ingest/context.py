@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from gnomon.clock import Clock
@@ -61,6 +62,10 @@ class PokedClock:
         self._poked.set()
 
 
+Held = Callable[[datetime | None, int], Awaitable[Sequence[tuple[str, datetime]]]]
+"""Asks the record what is stored of a source, off the event loop."""
+
+
 class SourceContext:
     """The `Context` of one source."""
 
@@ -74,6 +79,7 @@ class SourceContext:
         rng: random.Random,
         limits: Ingest,
         health: Health,
+        held: Held,
     ) -> None:
         self.config = config
         self.settings = settings
@@ -82,6 +88,7 @@ class SourceContext:
         self.rng = rng
         self.limits = limits
         self._health = health
+        self._held = held
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         """The source answered just now."""
@@ -91,3 +98,9 @@ class SourceContext:
         """Count something that was skipped."""
         if n:
             SOURCE_SKIPPED.labels(self.config.name, reason).inc(n)
+
+    async def held(
+        self, since: datetime | None = None, limit: int = 10_000
+    ) -> Sequence[tuple[str, datetime]]:
+        """What is stored of this source: (key, moment of observation), oldest first."""
+        return await self._held(since, limit)

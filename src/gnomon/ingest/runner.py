@@ -11,7 +11,7 @@ import asyncio
 import difflib
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -213,6 +213,7 @@ class Runner:
                 rng=self._rng,
                 limits=limits,
                 health=health,
+                held=partial(self._held, config.name),
             )
             follow = self._follow(source, self._registry.get(config.type), ctx)
         except ConfigError as error:  # a connector that is gone must not keep others from starting
@@ -220,6 +221,13 @@ class Runner:
             get_logger().error("source.refused", source=config.name, reason=str(error))
             return
         source.task = asyncio.create_task(follow, name=f"source {config.name}")
+
+    async def _held(
+        self, name: str, since: datetime | None, limit: int
+    ) -> Sequence[tuple[str, datetime]]:
+        # What was handed over counts as held, or a duty towards it could be missed.
+        await self._flow.settled(name)
+        return await self._flow.read(partial(self._record.held, name, since, limit))
 
     async def _halt(self, *sources: _Followed) -> None:
         tasks = [source.task for source in sources if source.task is not None]

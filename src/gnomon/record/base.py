@@ -183,6 +183,16 @@ class Record(Protocol):
         """The change log after `after_seq`, in order, at most `limit` entries."""
         ...
 
+    def held(
+        self, source: str, since: datetime | None = None, limit: int = 10_000
+    ) -> list[tuple[str, datetime]]:
+        """Stored versions of `source`, ended ones too: (key, `observed_at`), oldest first.
+
+        From `since` on, at most `limit`, but all of the last moment: the next page begins just
+        after it. What was purged or has expired is not among them.
+        """
+        ...
+
     def gaps(
         self, source: str | None = None, as_of: datetime | None = None
     ) -> list[tuple[str, datetime, Gap]]:

@@ -108,6 +108,19 @@ def _entry(row: Any, sources: Mapping[int, str]) -> Entry:
     )
 
 
+def held(db: Any, source: int, since_us: int, limit: int) -> list[tuple[str, int]]:
+    """(key, start) of the stored versions of a source, and all of the last moment."""
+    found = db.execute(
+        "SELECT k.key, l.start_us FROM log l JOIN keys k ON k.id = l.key"
+        " WHERE l.source = ?1 AND l.op = 1 AND l.gone IS NULL AND l.start_us >= ?2"
+        " AND l.start_us <= ifnull((SELECT start_us FROM log WHERE source = ?1 AND op = 1"
+        "  AND gone IS NULL AND start_us >= ?2 ORDER BY start_us LIMIT 1 OFFSET ?3), ?4)"
+        " ORDER BY l.start_us, l.seq",
+        (source, since_us, max(limit, 1) - 1, _LAST_US),
+    )
+    return [(str(key), int(at)) for key, at in found]
+
+
 def losses(
     db: Any, op: int, source: int | None, as_of_us: int | None, limit: int
 ) -> list[tuple[int, int, bytes]]:

@@ -182,6 +182,17 @@ class SqliteRecord:
             only = _number(db, source)
             return reading.entries(db, self._names, after_seq, limit, only)
 
+    def held(
+        self, source: str, since: datetime | None = None, limit: int = 10_000
+    ) -> list[tuple[str, datetime]]:
+        """Stored versions of `source` by moment of observation."""
+        with self._database.reading() as db:
+            number = _number(db, source)
+            if number is None:
+                return []
+            since_us = 0 if since is None else to_us(since)
+            return [(key, from_us(at)) for key, at in reading.held(db, number, since_us, limit)]
+
     def gaps(
         self, source: str | None = None, as_of: datetime | None = None
     ) -> list[tuple[str, datetime, Gap]]:

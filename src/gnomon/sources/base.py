@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,6 +98,16 @@ class Context(Protocol):
 
     def count(self, reason: str, n: int = 1) -> None:
         """Count something that was skipped, by a short reason (`item.unparsable`)."""
+        ...
+
+    async def held(
+        self, since: datetime | None = None, limit: int = 10_000
+    ) -> Sequence[tuple[str, datetime]]:
+        """What is stored of this source, for duties: (key, moment of observation) per version.
+
+        Oldest first, from `since` on. What was observed in one moment comes together, so there
+        may be more than `limit`, and the next page begins just after the last moment.
+        """
         ...
 
 

@@ -70,6 +70,9 @@ class Stage:
     rests: int = 3
     """How often the source may rest once the script is over, before the round ends."""
     limits: Ingest = field(default_factory=Ingest)
+    patience_s: float = 0.0
+    """For sources that listen instead of resting: after this many real seconds without a batch,
+    the next step of the script happens, and the source's nearest sleep is over. 0: it polls."""
 
 
 @dataclass
@@ -126,12 +129,20 @@ def _comparable(document: Document) -> Document:
 class HurriedClock:
     """A clock in which every sleep is over at once, and the script goes on meanwhile."""
 
-    def __init__(self, script: Sequence[Callable[[], object]] = (), rests: int = 3) -> None:
+    def __init__(
+        self,
+        script: Sequence[Callable[[], object]] = (),
+        rests: int = 3,
+        *,
+        listening: bool = False,
+    ) -> None:
         self.quiet = asyncio.Event()
         """Set when the script is over and the source has rested a few times since."""
         self._script = iter(script)
         self._rests = rests
         self._elapsed_s = 0.0
+        self._listening = listening
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     def now(self) -> datetime:
         """The current moment of this clock."""
@@ -142,8 +153,34 @@ class HurriedClock:
         return self._elapsed_s
 
     async def sleep(self, seconds: float) -> None:
-        """Do the next step of the script, and let the time be over."""
+        """Do the next step of the script, and let the time be over.
+
+        Of a listening source only its sleep ends, when `silence` comes to it.
+        """
+        if self._listening:
+            woken = asyncio.Event()
+            sleeper = (self._elapsed_s + max(seconds, 0.0), woken)
+            self._sleepers.append(sleeper)
+            try:
+                await woken.wait()
+            finally:
+                self._sleepers.remove(sleeper)
+            return
         self._elapsed_s += max(seconds, 0.0)
+        self._step()
+        if self.quiet.is_set():
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+
+    def silence(self) -> None:
+        """A listening source had nothing to say: go on with the script, and end its next sleep."""
+        self._step()
+        nearest = min(self._sleepers, key=lambda s: s[0], default=None)
+        if nearest is not None:
+            self._elapsed_s = max(self._elapsed_s, nearest[0])
+            nearest[1].set()
+
+    def _step(self) -> None:
         step = next(self._script, None)
         if step is not None:
             step()
@@ -151,8 +188,6 @@ class HurriedClock:
             self._rests -= 1
         else:
             self.quiet.set()
-            await asyncio.Event().wait()
-        await asyncio.sleep(0)
 
 
 class _Context:
@@ -164,6 +199,12 @@ class _Context:
         self.rng = random.Random(seed)
         self.limits = stage.limits
         self.skipped: Counter[str] = Counter()
+        self.ledger = Ledger()
+
+    async def held(
+        self, since: datetime | None = None, limit: int = 10_000
+    ) -> Sequence[tuple[str, datetime]]:
+        return [(key, START) for key in self.ledger.versions] if since in (None, START) else []
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         if next_in_s is not None and next_in_s < 0:
@@ -209,8 +250,9 @@ async def check_source(
 async def _play(
     spec: SourceSpec, stage: Stage, ledger: Ledger, rng: random.Random, *, kills: bool
 ) -> None:
-    clock = HurriedClock(stage.script, stage.rests)
+    clock = HurriedClock(stage.script, stage.rests, listening=stage.patience_s > 0)
     context = _Context(spec, stage, clock, rng.randrange(1 << 30))
+    context.ledger = ledger
     ledger.skipped = context.skipped
     while not clock.quiet.is_set():
         ledger.starts += 1
@@ -251,9 +293,7 @@ async def _until_killed(
             kills = kills and ledger.kills < _MAX_KILLS
             patience_s = rng.uniform(0.0, 0.02) if kills and rng.random() < 0.3 else None
             coming = asyncio.ensure_future(anext(stream, None))
-            await asyncio.wait(
-                {coming, quiet}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await _come(coming, quiet, stage, clock, patience_s)
             if not coming.done():
                 ledger.kills += not clock.quiet.is_set()
                 coming.cancel()
@@ -272,6 +312,26 @@ async def _until_killed(
     finally:
         quiet.cancel()
         await asyncio.gather(quiet, return_exceptions=True)
+
+
+async def _come(
+    coming: asyncio.Future[Any],
+    quiet: asyncio.Future[Any],
+    stage: Stage,
+    clock: HurriedClock,
+    patience_s: float | None,
+) -> None:
+    """Until a batch came, all is quiet, or it is time to kill."""
+    while True:
+        listens = stage.patience_s > 0 and patience_s is None
+        done, _ = await asyncio.wait(
+            {coming, quiet},
+            timeout=stage.patience_s if listens else patience_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if done or not listens:
+            return
+        clock.silence()
 
 
 _started: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("started", default=None)
