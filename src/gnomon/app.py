@@ -15,9 +15,8 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +26,7 @@ from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
+from gnomon.demo import Showing
 from gnomon.errors import ConfigError, ModelError, StoreError
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
@@ -40,10 +40,8 @@ from gnomon.serve.guard import check_bind
 from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
-from gnomon.testing.world import DemoTown
 from gnomon.types import SourceConfig
 
-DEMO_PREFIX = "demo:"
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
 posts are taken in waits that long at each of its steps."""
@@ -197,7 +195,7 @@ class House:
     runner: Runner
     answerer: Answerer
     threads: Threads
-    demo: DemoTown | None
+    demo: Showing
 
     def services(self, on_damage: Callable[[StoreError], None]) -> Services:
         """What the doors need."""
@@ -234,12 +232,10 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         index = LiveIndex(settings.home / "index")
         stack.callback(index.close)
         index.set_vectors(_word_vectors(settings))
-        demo = _demo(settings, record, clock)
-        net = settings.net
-        if demo is not None:
-            await demo.start()
-            stack.push_async_callback(demo.stop)
-            net = net.model_copy(update={"allow": (*net.allow, *demo.allow)})
+        demo = Showing(settings, record, clock)
+        await demo.start()
+        stack.push_async_callback(demo.stop)
+        net = settings.net.model_copy(update={"allow": (*settings.net.allow, *demo.allow)})
         endpoints = (endpoint(settings.models.url),) if settings.models.url else ()
         door = Door(net, clock, endpoints=endpoints)
         stack.push_async_callback(door.aclose)
@@ -247,13 +243,13 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         models.start()
         stack.push_async_callback(models.aclose)
         registry = Registry.installed()
-        if demo is not None:
-            await asyncio.to_thread(_remember, record, demo, clock.now())
-        else:
-            await asyncio.to_thread(_forget_demo, record, clock.now())
+        await demo.prepare()
         runner = Runner(record, index, door, clock, random.Random(), settings, registry)  # noqa: S311
         stack.push_async_callback(runner.stop)
         await runner.start(follow=follow)
+        if follow:
+            watching = asyncio.create_task(demo.watch(runner), name="demo")
+            stack.push_async_callback(_ended, watching)
         # A command has one chance to find what is there; a server says how far it has come.
         await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
         threads = Threads(settings.home / "answers.db", record)
@@ -324,45 +320,8 @@ def locked(home: Path) -> Iterator[None]:
         yield
 
 
-# -- the demo world ----------------------------------------------------------
-def demo_town(settings: Settings, clock: Clock) -> DemoTown:
-    """The demo world of this home; it begins when it is first asked for and goes on from there."""
-    path = settings.home / "demo.json"
-    seed = settings.demo.seed
-    try:
-        kept = json.loads(path.read_text("utf-8"))
-        start = datetime.fromisoformat(kept["start"]) if kept["seed"] == seed else clock.now()
-    except (OSError, ValueError, KeyError, TypeError):
-        start = clock.now()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seed": seed, "start": start.isoformat()}), "utf-8")
-    return DemoTown(seed=seed, start=start, clock=clock)
-
-
-def _remember(record: SqliteRecord, demo: DemoTown, now: datetime) -> None:
-    """Configure the demo's sources, and load the past that they would have brought by now."""
-    configs = demo.sources()
-    known = record.source_stats()
-    seen = [known[c.name].last_document_at for c in configs if c.name in known]
-    last = max((moment for moment in seen if moment is not None), default=None)
-    for config in configs:
-        record.put_source(config)
-    record.load(demo.history(now, since=last), now=now)
-
-
-def _forget_demo(record: SqliteRecord, now: datetime) -> None:
-    """Remove the demo world, sources and documents: nobody may take it for news."""
-    for config in record.sources():
-        if config.name.startswith(DEMO_PREFIX):
-            while record.retain(config.name, timedelta(0), now=now).entries:
-                pass
-            record.drop_source(config.name)
-
-
-def _demo(settings: Settings, record: SqliteRecord, clock: Clock) -> DemoTown | None:
-    """The demo world, if it is to be shown: on request, or while nothing real is followed."""
-    mode = settings.demo.mode
-    real = any(not s.name.startswith(DEMO_PREFIX) for s in record.sources())
-    if mode == "off" or (mode == "auto" and real):
-        return None
-    return demo_town(settings, clock)
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel what runs beside the house; what it failed with is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

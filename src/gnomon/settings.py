@@ -141,7 +141,7 @@ class Demo(_Section):
     """The demo world."""
 
     mode: Literal["auto", "on", "off"] = Field(
-        "auto", description="`auto`: show the demo world while no source is configured."
+        "auto", description="`auto`: show the demo world until a real source has answered."
     )
     seed: int = Field(1, description="Seed of the simulated town.")
 

@@ -29,7 +29,16 @@ from gnomon.testing.scripted_feed import (
     Validators,
 )
 
-__all__ = ["FAULTS", "FeedServer", "Item", "Reply", "Request", "ScriptedFeed", "ScriptedPage"]
+__all__ = [
+    "FAULTS",
+    "FeedServer",
+    "Item",
+    "Reply",
+    "Request",
+    "ScriptedFeed",
+    "ScriptedPage",
+    "conditional",
+]
 
 FAULTS: Mapping[str, str] = {
     "drop": "closes the connection without an answer",
@@ -153,7 +162,7 @@ class FeedServer:
             validators=validators,
         )
         self._feeds[path] = feed
-        self.route(path, lambda request: _conditional(request, *feed.render()))
+        self.route(path, lambda request: conditional(request, *feed.render()))
         return feed
 
     def page(self, path: str, **content: Any) -> ScriptedPage:
@@ -163,7 +172,7 @@ class FeedServer:
         def answer(request: Request) -> Reply:
             if page.gone:
                 return _plain(page.gone)
-            return _conditional(request, *page.render())
+            return conditional(request, *page.render())
 
         self.route(path, answer)
         return page
@@ -320,8 +329,8 @@ def _parse(head: bytes) -> Request:
     )
 
 
-def _conditional(request: Request, body: bytes, headers: Mapping[str, str]) -> Reply:
-    """RFC 9110: If-None-Match decides alone where it is given."""
+def conditional(request: Request, body: bytes, headers: Mapping[str, str]) -> Reply:
+    """The reply with this body, or 304 (RFC 9110: If-None-Match decides alone where given)."""
     etag, modified = headers.get("etag"), headers.get("last-modified")
     wanted, since = request.headers.get("if-none-match"), request.headers.get("if-modified-since")
     if wanted is not None:

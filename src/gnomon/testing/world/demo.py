@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from gnomon.clock import Clock
-from gnomon.testing.feed_server import FeedServer, Reply, Request, _conditional
+from gnomon.testing.feed_server import FeedServer, Reply, Request, conditional
 from gnomon.testing.scripted_feed import ScriptedPage
 from gnomon.testing.world import feeds
 from gnomon.testing.world.model import OUTLETS, Item, Outlet
@@ -107,7 +107,7 @@ class DemoTown:
             now = self._clock.now()
             for item in feeds.window(self.world, outlet, now):
                 self._offer_page(item)
-            return _conditional(request, *feeds.feed(self.world, outlet, now).render())
+            return conditional(request, *feeds.feed(self.world, outlet, now).render())
 
         return answer
 
@@ -135,6 +135,6 @@ class DemoTown:
                 updated_at=version.at,
                 author=item.author,
             )
-            return _conditional(request, *page.render())
+            return conditional(request, *page.render())
 
         self._server.route(path, answer)
