@@ -47,7 +47,7 @@ def outgoing(headers: Mapping[str, str]) -> dict[str, str]:
     """
     out = {}
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name) or not _sendable(value):
+        if not _TOKEN.fullmatch(name) or not sendable(value):
             raise ConfigError(
                 f"The request header {name!r} cannot be sent: it holds forbidden characters.",
                 code="net.header",
@@ -64,7 +64,8 @@ def harmless(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
 
 
-def _sendable(value: str) -> bool:
+def sendable(value: str) -> bool:
+    """Whether a header can have this value."""
     return not _BAD_VALUE.search(value) and all(ord(c) < 256 for c in value)
 
 

@@ -17,7 +17,9 @@ from gnomon.errors import UpstreamTerminal
 from gnomon.net.address import normal_host
 
 MAX_URL_CHARS = 8_192
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+WEB = ("http", "https")
+SOCKETS = ("ws", "wss")
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -25,7 +27,7 @@ _LOOKS_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """An http(s) address, taken apart once."""
+    """An address, taken apart once."""
 
     scheme: str
     host: str
@@ -33,6 +35,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     """Path and query, as sent. The fragment is gone."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.scheme in ("https", "wss")
 
     @property
     def origin(self) -> str:
@@ -57,8 +64,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return self.host, self.port
 
 
-def parse_target(url: str) -> Target:
-    """Read an absolute http(s) address. Raises UpstreamTerminal that names it and the reason."""
+def parse_target(url: str, schemes: tuple[str, ...] = WEB) -> Target:
+    """Read an absolute address of these schemes. Raises UpstreamTerminal that says why not."""
     if len(url) > MAX_URL_CHARS:
         raise _refused(url[:100] + "…", f"it is longer than {MAX_URL_CHARS} characters")
     if _FORBIDDEN.search(url):
@@ -70,10 +77,9 @@ def parse_target(url: str) -> Target:
         path = parsed.raw_path.decode("ascii")
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
         raise _refused(url, f"it is no valid address ({error})") from None
-    if parsed.scheme not in DEFAULT_PORTS:
-        raise _refused(
-            url, f"its scheme is {parsed.scheme or 'missing'}, not http or https", code="net.scheme"
-        )
+    if parsed.scheme not in schemes:
+        reason = f"its scheme is {parsed.scheme or 'missing'}, not {' or '.join(schemes)}"
+        raise _refused(url, reason, code="net.scheme")
     if userinfo:
         raise _refused(parsed.copy_with(userinfo=b"").__str__(), "it holds a user name or password")
     return Target(
