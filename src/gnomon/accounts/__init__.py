@@ -1,0 +1,1 @@
+"""Who may come in: users, keys, sessions, and the list of what they did."""
