@@ -45,7 +45,8 @@ class Socket(Protocol):
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Messages in order. Raises UpstreamTransient `net.closed` (fields `status`, `reason`)
-        when the connection ends in whatever way, and `net.timeout` after `idle_s` of silence."""
+        when the connection ends in whatever way, and `net.timeout` after `idle_s` without a
+        message (pings are no messages), or sooner if nobody answers our own pings."""
         ...
 
     async def send(self, message: str | bytes) -> None:
@@ -89,7 +90,7 @@ class Fetcher(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The lines of an endless body: `async with fetcher.lines(url) as lines`.
 
-        Lines come without their line end; empty ones (heartbeats) come as b"". Entering raises
+        Lines end in LF, CR or CRLF and come without it; empty ones (heartbeats) come as b"". Entering raises
         like `fetch`, and UpstreamTerminal `net.status` (fields `status`, `body`, `headers`) for
         any status but 2xx, 429 and 5xx. The iterator ends where the body does, and raises
         UpstreamTransient (`net.timeout` after `idle_s` of silence, `net.connection`), and
