@@ -3,12 +3,11 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.settings import Ingest
-from gnomon.sources.schedule import adapt, estimate_s, max_age_s, next_poll_s, rhythm_s
+from gnomon.sources.schedule import adapt, estimate_s, next_poll_s, rhythm_s
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 LIMITS = Ingest()
@@ -23,21 +22,6 @@ def test_rhythm_is_the_median_gap_of_the_newest() -> None:
 def test_equal_and_few_dates_tell_no_rhythm() -> None:
     assert rhythm_s([NOW] * 30) is None
     assert rhythm_s([NOW, NOW - timedelta(days=1)]) is None
-
-
-@pytest.mark.parametrize(
-    ("control", "expected"),
-    [
-        ("max-age=300", 300),
-        ('public, Max-Age="60"', 60),
-        ("s-maxage=9", None),
-        ("no-cache, max-age=300", None),
-        ("max-age=-1", None),
-        ("", None),
-    ],
-)
-def test_max_age(control: str, expected: float | None) -> None:
-    assert max_age_s({"cache-control": control}) == expected
 
 
 def test_a_silent_feed_is_asked_less_and_less() -> None:

@@ -90,9 +90,9 @@ class Fetcher(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The lines of an endless body: `async with fetcher.lines(url) as lines`.
 
-        Lines end in LF, CR or CRLF and come without it; empty ones (heartbeats) come as b"". Entering raises
-        like `fetch`, and UpstreamTerminal `net.status` (fields `status`, `body`, `headers`) for
-        any status but 2xx, 429 and 5xx. The iterator ends where the body does, and raises
+        Lines end in LF, CR or CRLF and come without it; empty ones (heartbeats) come as b"".
+        Entering raises like `fetch`, and UpstreamTerminal `net.status` (fields `status`, `body`,
+        `headers`) for any status but 2xx, 429 and 5xx. The iterator ends where the body does, and raises
         UpstreamTransient (`net.timeout` after `idle_s` of silence, `net.connection`), and
         ContentError `net.too_large` for a line over the cap. There is no total deadline.
         """

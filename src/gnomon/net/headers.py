@@ -29,6 +29,8 @@ _AGENTS: Mapping[Purpose, str] = {
     "user": "Gnomon-User",
     "model": "Gnomon",
 }
+_NEVER_FRESH = re.compile(r"(?:^|[,\s])no-(?:cache|store)(?:$|[,\s=])")
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?(\d{1,10})")
 MAX_RETRY_AFTER_S = 7 * 86_400.0
 
 
@@ -87,17 +89,42 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,10}(\.[0-9]{0,9})?", value):
         return min(float(value), MAX_RETRY_AFTER_S)
+    moment = _moment(value)
+    if moment is None:
+        return None
+    return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+
+
+def fresh_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a response stays fresh (RFC 9111, 4.2); None if it says nothing or forbids it.
+
+    `max-age` counts before `Expires`; what proxies spent of it (`Age`) is subtracted. `s-maxage`
+    is for shared caches, which we are not.
+    """
+    control = headers.get("cache-control", "").lower()
+    if _NEVER_FRESH.search(control):
+        return None
+    age_s = _seconds(headers.get("age", "")) or 0.0
+    found = _MAX_AGE.search(control)
+    if found is not None:
+        return max(float(found[1]) - age_s, 0.0)
+    expires = _moment(headers.get("expires", ""))
+    if expires is None:
+        return None
+    said = _moment(headers.get("date", "")) or now
+    return max((expires - said).total_seconds() - age_s, 0.0)
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
+
+
+def _moment(text: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        seconds = (moment - now).total_seconds()
-    except OverflowError:
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

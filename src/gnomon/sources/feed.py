@@ -29,14 +29,14 @@ from gnomon.net.base import Response
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import (
     REFUSED_RETRY_S,
+    Answer,
     Validators,
-    ask,
-    body_hash,
     name_for,
+    poll,
     short_hash,
     web_address,
 )
-from gnomon.sources.schedule import adapt, estimate_s, max_age_s, next_poll_s, rhythm_s
+from gnomon.sources.schedule import adapt, estimate_s, next_poll_s, rhythm_s
 from gnomon.types import (
     Batch,
     Change,
@@ -138,7 +138,6 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     """Address in the settings when this was written; another one there starts afresh."""
     url: str
     validators: Validators = Validators()
-    body: str = ""
     seen: dict[str, str] = {}
     """Short hash of key to short hash of content; the last window stands at the end."""
     window: int = 0
@@ -168,7 +167,7 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     def move(self, url: str) -> None:
         """Ask there from now on. Validators belong to an address, so they go."""
-        self.url, self.validators, self.body = url, Validators(), ""
+        self.url, self.validators = url, Validators()
 
     def changes(
         self, feed: Feed, documents: Sequence[Document], config: SourceConfig
@@ -188,14 +187,14 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         elif isinstance(change, Delete):
             self._remember(change.key, _DELETED)
 
-    def settle(self, response: Response, body: str, documents: Sequence[Document]) -> None:
+    def settle(self, validators: Validators, documents: Sequence[Document]) -> None:
         """All of this answer is handed over: do not ask for it again."""
         for document in documents:
             self._remember(document.key, _content(document))
         self.window = len(documents)
         for hashed in list(self.seen)[: -self.window - _REMEMBERED]:
             del self.seen[hashed]
-        self.validators, self.body = Validators.of(response.headers), body
+        self.validators = validators
         dates = _dates(documents)
         self.rhythm = rhythm_s(dates)
         self.newest_us = max(map(to_us, dates), default=self.newest_us)
@@ -249,11 +248,10 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
         trouble = ""
         changed = False
         try:
-            response = await _ask(ctx, memory)
-            hints.append(max_age_s(response.headers))
-            body = body_hash(response.body)
-            if response.status != 304 and body != memory.body:
-                feed, documents = await _read(ctx, response)
+            answer = await _poll(ctx, memory)
+            hints.append(answer.fresh_s)
+            if answer.changed:
+                feed, documents = await _read(ctx, answer.response)
                 hints.append(feed.ttl_s)
                 changed = True
         except ContentError as error:
@@ -261,7 +259,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
             trouble = f"the answer could not be read: {error.message}"
         now = ctx.clock.now()
         if changed:
-            pending = _pending(ctx, memory, response, feed, documents, now)
+            pending = _pending(ctx, memory, answer.response, feed, documents, now)
             size = _BATCH_PAGES if settings.full_text else _BATCH_ENTRIES
             # At least one batch, so that the validators are kept even if nothing is new.
             for start in range(0, max(len(pending), 1), size):
@@ -269,7 +267,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 for change in part:
                     memory.note(change)
                 if start + size >= len(pending):
-                    memory.settle(response, body, documents)
+                    memory.settle(answer.validators, documents)
                     memory.polled_us = to_us(now)
                 if settings.full_text:
                     part = [await _with_full_text(ctx, change) for change in part]
@@ -286,20 +284,21 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
         await ctx.clock.sleep(memory.planned_s)
 
 
-async def _ask(ctx: Context, memory: _Memory) -> Response:
+async def _poll(ctx: Context, memory: _Memory) -> Answer:
     """One poll. A moved feed that is missing at its new address is sought at the old one."""
     while True:
-        response = await ask(
+        answer = await poll(
             ctx,
             memory.url,
             purpose="feed",
-            validators=memory.validators,
+            known=memory.validators,
             headers={"accept": _ACCEPT, "a-im": "feed"},
         )
-        if response.status not in (404, 410):
-            return response
+        status = answer.response.status
+        if status not in (404, 410):
+            return answer
         if memory.url == memory.configured:
-            raise _missing(memory.url, response.status)
+            raise _missing(memory.url, status)
         memory.move(memory.configured)
 
 

@@ -16,17 +16,16 @@ from pydantic import Field
 from gnomon.errors import ContentError
 from gnomon.extract.base import Page
 from gnomon.extract.html import extract_page
-from gnomon.net.base import Response
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import (
+    Answer,
     Validators,
-    ask,
-    body_hash,
     name_for,
+    poll,
     short_hash,
     web_address,
 )
-from gnomon.sources.schedule import adapt, max_age_s, next_poll_s
+from gnomon.sources.schedule import adapt, next_poll_s
 from gnomon.types import Batch, Change, Cursor, Delete, Document, Policy, SourceConfig, Upsert
 
 _CONFIRM_404 = 2
@@ -49,7 +48,6 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     configured: str
     validators: Validators = Validators()
-    body: str = ""
     text: str = ""
     """Short hash of the version handed over last; empty while the page is away."""
     missing: int = 0
@@ -69,7 +67,7 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     def known(self) -> tuple[object, ...]:
         """What a restart must know; the interval alone is not worth a write."""
-        return self.validators, self.body, self.text, self.missing
+        return self.validators, self.text, self.missing
 
     def cursor(self) -> Cursor:
         return msgspec.json.encode(self).decode()
@@ -105,19 +103,20 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
         hints: list[float | None] = []
         trouble = ""
         try:
-            response = await ask(
+            answer = await poll(
                 ctx,
                 settings.url,
                 purpose="crawl",
-                validators=memory.validators,
+                known=memory.validators,
                 headers={"accept": "text/html, application/xhtml+xml, text/plain;q=0.8"},
             )
-            hints.append(max_age_s(response.headers))
-            if response.status in (404, 410):
-                changes = _miss(memory, response, ctx.config)
-                trouble = f"the page answers {response.status}"
+            hints.append(answer.fresh_s)
+            status = answer.response.status
+            if status in (404, 410):
+                changes = _miss(memory, status, ctx.config)
+                trouble = f"the page answers {status}"
             else:
-                changes = await _look(ctx, memory, response)
+                changes = await _look(ctx, memory, answer)
         except ContentError as error:
             ctx.count(error.code)
             trouble = f"the page could not be read: {error.message}"
@@ -137,12 +136,12 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
         await ctx.clock.sleep(wait_s)
 
 
-async def _look(ctx: Context, memory: _Memory, response: Response) -> tuple[Change, ...]:
+async def _look(ctx: Context, memory: _Memory, answer: Answer) -> tuple[Change, ...]:
     """What an answer with the page, or with 304, means."""
     settings: PageSettings = ctx.settings
-    body = body_hash(response.body)
+    response = answer.response
     memory.missing = 0
-    if response.status == 304 or body == memory.body:
+    if not answer.changed:
         return ()
     page = await asyncio.to_thread(
         extract_page,
@@ -162,19 +161,19 @@ async def _look(ctx: Context, memory: _Memory, response: Response) -> tuple[Chan
         ctx.count(note, n)
     document = document_of(page, config=ctx.config, url=settings.url, settings=settings)
     text = short_hash(document.title, document.text)
-    memory.validators, memory.body = Validators.of(response.headers), body
+    memory.validators = answer.validators
     if text == memory.text:
         return ()
     memory.text = text
     return (Upsert(document),)
 
 
-def _miss(memory: _Memory, response: Response, config: SourceConfig) -> tuple[Change, ...]:
+def _miss(memory: _Memory, status: int, config: SourceConfig) -> tuple[Change, ...]:
     """What a missing page means. Forgets the validators, so that a return is seen whole."""
     memory.missing = min(memory.missing + 1, _CONFIRM_404)
-    if response.status == 410:
+    if status == 410:
         memory.missing = _CONFIRM_404
-    memory.validators, memory.body = Validators(), ""
+    memory.validators = Validators()
     if memory.missing < _CONFIRM_404 or not memory.text:
         return ()
     memory.text = ""

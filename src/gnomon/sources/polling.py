@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gnomon.errors import UpstreamTerminal, UpstreamTransient
+from gnomon.net import headers as heads
 from gnomon.net.base import Purpose, Response
 from gnomon.sources.base import Context
 
@@ -17,10 +18,11 @@ REFUSED_RETRY_S = 3_600.0
 
 
 class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the server gave to recognise a version by, byte for byte as it came."""
+    """What a version is recognised by: the server's words, byte for byte, and the body's hash."""
 
     etag: str = ""
     last_modified: str = ""
+    body: str = ""
 
     def headers(self) -> dict[str, str]:
         """Request headers that ask for a body only if it changed."""
@@ -32,9 +34,44 @@ class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return headers
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Validators:
-        """Those of a response."""
-        return cls(etag=headers.get("etag", ""), last_modified=headers.get("last-modified", ""))
+    def of(cls, response: Response) -> Validators:
+        """Those of a response with a body."""
+        return cls(
+            etag=response.headers.get("etag", ""),
+            last_modified=response.headers.get("last-modified", ""),
+            body=blake2b(response.body, digest_size=6).hexdigest(),
+        )
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a poll brought."""
+
+    response: Response
+    validators: Validators
+    """To be kept once everything in this version was handed over; those known if unchanged."""
+    changed: bool
+    """Whether there is a body, and it is not the one known."""
+    fresh_s: float | None
+    """How long the server says that this stays true; None if it says nothing."""
+
+
+async def poll(
+    ctx: Context,
+    url: str,
+    *,
+    purpose: Purpose,
+    known: Validators,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Ask whether `url` changed since `known`. Raises like `ask`."""
+    response = await ask(ctx, url, purpose=purpose, headers={**(headers or {}), **known.headers()})
+    fresh_s = heads.fresh_s(response.headers, ctx.clock.now())
+    found = known
+    if 200 <= response.status < 300:
+        found = Validators.of(response)
+    # A server that ignores the conditions sends the same body again.
+    changed = found.body != known.body
+    return Answer(response=response, validators=found, changed=changed, fresh_s=fresh_s)
 
 
 async def ask(
@@ -42,7 +79,6 @@ async def ask(
     url: str,
     *,
     purpose: Purpose,
-    validators: Validators | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Fetch `url`. Only an answer with a body, 304, 404 and 410 come back.
@@ -50,10 +86,7 @@ async def ask(
     Raises UpstreamTerminal `source.forbidden` for 401, 403, 407 and 451, UpstreamTransient
     `source.refused` for every other 4xx, and whatever the door raises.
     """
-    conditions = validators.headers() if validators is not None else {}
-    response = await ctx.fetcher.fetch(
-        url, purpose=purpose, headers={**(headers or {}), **conditions}
-    )
+    response = await ctx.fetcher.fetch(url, purpose=purpose, headers=headers)
     status = response.status
     if 200 <= status < 300 or status in (304, 404, 410):
         return response
@@ -65,10 +98,11 @@ async def ask(
             url=url,
             status=status,
         )
+    asked_s = heads.retry_after_s(response.headers.get("retry-after"), ctx.clock.now())
     raise UpstreamTransient(
         f"{url} answers {status}.",
         code="source.refused",
-        retry_after_s=REFUSED_RETRY_S,
+        retry_after_s=max(REFUSED_RETRY_S, asked_s or 0.0),
         hint="Check the address.",
         url=url,
         status=status,
@@ -83,11 +117,6 @@ def short_hash(*parts: str) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
-
-
-def body_hash(body: bytes) -> str:
-    """12 hex digits of a body."""
-    return blake2b(body, digest_size=6).hexdigest()
 
 
 def web_address(text: str) -> str:

@@ -6,8 +6,7 @@ All functions are pure; jitter comes from the caller's randomness.
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
@@ -16,7 +15,6 @@ from gnomon.settings import Ingest
 
 _NEWEST = 20
 """How many of the newest dates tell the rhythm; older ones describe another time."""
-_MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
 def rhythm_s(dates: Iterable[datetime]) -> float | None:
@@ -26,15 +24,6 @@ def rhythm_s(dates: Iterable[datetime]) -> float | None:
         return None
     pairs = pairwise(newest)
     return median((later - earlier).total_seconds() for later, earlier in pairs)
-
-
-def max_age_s(headers: Mapping[str, str]) -> float | None:
-    """Freshness that `Cache-Control` claims; None if it says nothing, or forbids caching."""
-    control = headers.get("cache-control", "")
-    if "no-cache" in control or "no-store" in control:
-        return None
-    found = _MAX_AGE.search(control)
-    return float(found[1]) if found else None
 
 
 def estimate_s(rhythm: float | None, idle_s: float | None, adaptive_s: float) -> float:
