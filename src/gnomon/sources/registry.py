@@ -106,7 +106,9 @@ class Registry:
         type, colon, rest = text.partition(":")
         rest = rest.strip().removeprefix("//")  # some programs copy `feed://example.org/news`
         if colon and rest and type in self.specs:
-            config = self.specs[type].identify(rest)
+            spec = self.specs[type]
+            # Some read more into a text that names them: `@name` belongs to several services.
+            config = spec.identify(rest) or spec.identify(f"{type}:{rest}")
             if config is None and type == "feed" and web_address(rest):
                 config = feed.config_for(web_address(rest))
             if config is not None:
