@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from gnomon.net.usage import NOTHING_SAID, Usage
+
 Purpose = Literal["crawl", "user", "feed", "model"]
 """Why we fetch: `crawl` and `feed` obey robots rules for bots, `user` is a page that a person
 asked for, `model` an endpoint that the operator configured."""
@@ -24,6 +26,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     permanent_url: str = ""
     """Where permanent redirects (301, 308) led from the start of the chain; empty if none did."""
+    usage: Usage = NOTHING_SAID
+    """What the publisher wishes it to be used for: by its headers and, for a crawl, robots.txt."""
 
 
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +96,8 @@ class Fetcher(Protocol):
 
         Lines end in LF, CR or CRLF and come without it; empty ones (heartbeats) come as b"".
         Entering raises like `fetch`, and UpstreamTerminal `net.status` (fields `status`, `body`,
-        `headers`) for any status but 2xx, 429 and 5xx. The iterator ends where the body does, and raises
-        UpstreamTransient (`net.timeout` after `idle_s` of silence, `net.connection`), and
+        `headers`) for any status but 2xx, 429 and 5xx. The iterator ends where the body does, and
+        raises UpstreamTransient (`net.timeout` after `idle_s` of silence, `net.connection`), and
         ContentError `net.too_large` for a line over the cap. There is no total deadline.
         """
         ...

@@ -45,6 +45,7 @@ from gnomon.net.robots import MAX_ROBOTS_BYTES, Robots
 from gnomon.net.socket import open_socket
 from gnomon.net.streams import chunks_of, events_of, lines_of
 from gnomon.net.target import SOCKETS, Target, join, parse_target
+from gnomon.net.usage import NOTHING_SAID, Usage
 from gnomon.settings import Net
 
 MAX_REDIRECTS = 5
@@ -262,11 +263,16 @@ class Door:
         first = target = parse_target(url)
         permanent, moved = True, ""
         for _ in range(MAX_REDIRECTS + 1):
-            status, headers, body = await self._hop(target, ask)
+            status, headers, body, usage = await self._hop(target, ask)
             location = headers.get("location")
             if status not in _REDIRECTS or location is None:
                 return Response(
-                    url=target.url, status=status, headers=headers, body=body, permanent_url=moved
+                    url=target.url,
+                    status=status,
+                    headers=headers,
+                    body=body,
+                    permanent_url=moved,
+                    usage=usage | heads.usage(headers),
                 )
             onward = parse_target(join(target, location))
             ask.redirected(status, target, onward)
@@ -275,15 +281,16 @@ class Door:
             target = onward
         raise _too_many_redirects(first)
 
-    async def _hop(self, target: Target, ask: Ask) -> tuple[int, dict[str, str], bytes]:
-        """One request and its answer, in this host's turn."""
-        pause_s = self._settings.per_host_delay_s
+    async def _hop(self, target: Target, ask: Ask) -> tuple[int, dict[str, str], bytes, Usage]:
+        """One request and its answer, in this host's turn; and what robots.txt wishes."""
+        pause_s, usage = self._settings.per_host_delay_s, NOTHING_SAID
         if ask.purpose == "crawl" and self._settings.robots:
-            pause_s = max(pause_s, await self._robots.check(target))
+            permit = await self._robots.check(target)
+            pause_s, usage = max(pause_s, permit.crawl_delay_s), permit.usage
         # A person does not wait, and a model is the operator's own service.
         waits = ask.purpose not in ("user", "model")
         async with self._turn(target, pause_s) if waits else nullcontext():
-            return await self._read(target, ask)
+            return *await self._read(target, ask), usage
 
     def _turn(self, target: Target, pause_s: float) -> AbstractAsyncContextManager[None]:
         """This host's turn; the operator's own services have none."""

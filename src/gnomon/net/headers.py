@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from gnomon import __version__
 from gnomon.errors import ConfigError
 from gnomon.net.base import Purpose
+from gnomon.net.usage import DIRECTIVES, NOTHING_SAID, Usage, parse_usage
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -125,6 +126,14 @@ def _moment(text: str) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def usage(headers: Mapping[str, str]) -> Usage:
+    """What the publisher wishes, by the headers of its answer."""
+    wish = NOTHING_SAID
+    for name in DIRECTIVES:
+        wish |= parse_usage(headers.get(name, ""))
+    return wish
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

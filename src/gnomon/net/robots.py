@@ -12,11 +12,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from protego import Protego
 
 from gnomon.clock import Clock
 from gnomon.errors import ContentError, UpstreamTerminal, UpstreamTransient
 from gnomon.net.target import Target
+from gnomon.net.usage import Usage, UsageRules
 
 AGENT = "GnomonBot"
 MAX_ROBOTS_BYTES = 500 * 1024
@@ -35,13 +37,20 @@ class Rules:
     """What one origin's robots.txt says to GnomonBot."""
 
     def __init__(self, text: str) -> None:
-        self._protego = Protego.parse(_for_us(text))
+        ours = _for_us(text)
+        self._protego = Protego.parse(ours)
         delay = self._protego.crawl_delay(AGENT)
         self.crawl_delay_s = min(float(delay or 0.0), MAX_CRAWL_DELAY_S)
+
+        self._usage = UsageRules(ours, AGENT)
 
     def allows(self, url: str) -> bool:
         """Whether this address may be crawled."""
         return bool(self._protego.can_fetch(url, AGENT))
+
+    def usage(self, url: str) -> Usage:
+        """What the publisher wishes this address to be used for."""
+        return self._usage.of(url)
 
 
 def _for_us(text: str) -> str:
@@ -63,6 +72,13 @@ def _for_us(text: str) -> str:
     return "\n".join(lines)
 
 
+class Permit(msgspec.Struct, frozen=True):
+    """An address may be crawled, at this pace, and be used for this."""
+
+    crawl_delay_s: float
+    usage: Usage
+
+
 class Robots:
     """Reads, keeps and applies robots.txt files."""
 
@@ -72,8 +88,8 @@ class Robots:
         self._kept: OrderedDict[str, tuple[float, Rules | None]] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def check(self, target: Target) -> float:
-        """The crawl delay of `target`'s origin, if it may be crawled.
+    async def check(self, target: Target) -> Permit:
+        """How `target` may be crawled, if it may.
 
         Raises UpstreamTerminal `net.robots` if not, UpstreamTransient `net.robots_unavailable`
         while its robots.txt cannot be had.
@@ -87,7 +103,8 @@ class Robots:
                 retry_after_s=_RETRY_S,
                 url=target.url,
             )
-        if not await asyncio.to_thread(rules.allows, target.url):
+        allowed, usage = await asyncio.to_thread(_judge, rules, target.url)
+        if not allowed:
             raise UpstreamTerminal(
                 f"The robots.txt of {target.origin} asks robots not to read {target.path[:200]}.",
                 code="net.robots",
@@ -95,7 +112,7 @@ class Robots:
                 "this rule off.",
                 url=target.url,
             )
-        return rules.crawl_delay_s
+        return Permit(rules.crawl_delay_s, usage)
 
     async def _rules(self, target: Target) -> Rules | None:
         origin = target.origin
@@ -128,3 +145,7 @@ class Robots:
             return await asyncio.to_thread(Rules, text), _KEEP_S
         # Client errors, and redirects without end, mean that there is no file.
         return Rules(""), _KEEP_S
+
+
+def _judge(rules: Rules, url: str) -> tuple[bool, Usage]:
+    return rules.allows(url), rules.usage(url)

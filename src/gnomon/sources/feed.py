@@ -386,6 +386,7 @@ async def _with_full_text(ctx: Context, change: Change) -> Change:
         msgspec.structs.replace(
             document,
             text=page.text,
+            policy=response.usage.limit(document.policy),
             author=document.author or page.author,
             published_at=page.published_at if undated else document.published_at,
             date_source=page.date_source if undated else document.date_source,

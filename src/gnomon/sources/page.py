@@ -16,6 +16,7 @@ from pydantic import Field
 from gnomon.errors import ContentError
 from gnomon.extract.base import Page
 from gnomon.extract.html import extract_page
+from gnomon.net.usage import Usage
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import (
     Answer,
@@ -73,7 +74,9 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         return msgspec.json.encode(self).decode()
 
 
-def document_of(page: Page, *, config: SourceConfig, url: str, settings: PageSettings) -> Document:
+def document_of(
+    page: Page, *, config: SourceConfig, url: str, settings: PageSettings, usage: Usage
+) -> Document:
     """The page as the document that this source delivers."""
     lang = page.lang if page.lang not in ("", "und") else settings.lang
     return Document(
@@ -88,7 +91,7 @@ def document_of(page: Page, *, config: SourceConfig, url: str, settings: PageSet
         published_at=page.published_at,
         updated_at=page.updated_at,
         date_source=page.date_source,
-        policy=SOURCE.policy,
+        policy=usage.limit(SOURCE.policy),
         extra={"site": page.site} if page.site else {},
     )
 
@@ -159,8 +162,12 @@ async def _look(ctx: Context, memory: _Memory, answer: Answer) -> tuple[Change, 
         )
     for note, n in page.notes.items():
         ctx.count(note, n)
-    document = document_of(page, config=ctx.config, url=settings.url, settings=settings)
-    text = short_hash(document.title, document.text)
+    document = document_of(
+        page, config=ctx.config, url=settings.url, settings=settings, usage=response.usage
+    )
+    # A new wish of the publisher is a new version, too.
+    wishes = () if document.policy == SOURCE.policy else (repr(document.policy),)
+    text = short_hash(document.title, document.text, *wishes)
     memory.validators = answer.validators
     if text == memory.text:
         return ()
