@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from gnomon import __version__, cli, settings
-from gnomon.clock import RandomIds
+from gnomon.clock import RandomIds, SystemClock
 from gnomon.serve.app import create_app
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -72,7 +72,14 @@ def _row(parameter: Any) -> str:
 def openapi_page() -> str:
     """The OpenAPI 3.1 document of the HTTP API."""
     # Describing the routes opens nothing, so no more of the house is needed than this.
-    parts: Any = SimpleNamespace(settings=settings.Settings(), ids=RandomIds(), version=__version__)
+    parts: Any = SimpleNamespace(
+        settings=settings.Settings(),
+        ids=RandomIds(),
+        version=__version__,
+        accounts=None,
+        clock=SystemClock(),
+        token="",
+    )
     return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True) + "\n"
 
 

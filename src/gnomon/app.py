@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import random
+import secrets
 import socket
 import sys
 import threading
@@ -19,9 +19,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import uvicorn
 
 from gnomon import __version__, log, tracing
+from gnomon.accounts.store import Accounts
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
 from gnomon.client import Running, run_file
@@ -58,13 +60,25 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     Raises ConfigError for a port in use or an open address without a key, and StoreError at once
     when our own store turns out to be damaged.
     """
-    check_bind(settings)
+    accounts = _accounts(settings, SystemClock())
+    try:
+        check_bind(settings, admins=accounts.any_way_in())
+    finally:
+        accounts.close()
     asyncio.run(_serve(settings, announce, follow=True))
 
 
+def _accounts(settings: Settings, clock: Clock) -> Accounts:
+    return Accounts(settings.home / "accounts.db", clock)
+
+
 @contextmanager
-def private_server(settings: Settings) -> Iterator[str]:
-    """A server of our own on a free loopback port, following no source; yields its address."""
+def private_server(settings: Settings) -> Iterator[tuple[str, str]]:
+    """A server of our own on a free loopback port, following no source.
+
+    Yields its address and the key that opens it.
+    """
+    token = secrets.token_urlsafe(32)
     server = settings.server.model_copy(update={"host": "127.0.0.1", "port": 0})
     settings = settings.model_copy(update={"server": server})
     outcome: list[BaseException] = []
@@ -77,7 +91,7 @@ def private_server(settings: Settings) -> Iterator[str]:
 
     def run() -> None:
         try:
-            asyncio.run(_serve(settings, announce, follow=False, until=down))
+            asyncio.run(_serve(settings, announce, follow=False, until=down, token=token))
         except BaseException as error:
             outcome.append(error)
         finally:
@@ -88,7 +102,7 @@ def private_server(settings: Settings) -> Iterator[str]:
     up.wait()
     try:
         if address:
-            yield address[0]
+            yield address[0], token
     finally:
         down.set()
         thread.join()
@@ -102,7 +116,9 @@ async def _serve(
     *,
     follow: bool,
     until: threading.Event | None = None,
+    token: str = "",
 ) -> None:
+    token = token or secrets.token_urlsafe(32)
     sys.setswitchinterval(TURN_S)
     listener = _listen(settings.server.host, settings.server.port)
     url = _url(listener)
@@ -112,7 +128,7 @@ async def _serve(
         house = await stack.enter_async_context(opened(settings, follow=follow))
         web = uvicorn.Server(
             uvicorn.Config(
-                create_app(house.services(on_damage=failures.append)),
+                create_app(house.services(on_damage=failures.append, token=token)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -131,7 +147,7 @@ async def _serve(
                 await asyncio.sleep(0.005)
             if web.started:
                 if follow:
-                    stack.enter_context(_announced(settings.home, url))
+                    stack.enter_context(_announced(settings.home, url, token))
                 announce(url)
             while not serving.done():
                 if failing.done() or failures or (until is not None and until.is_set()):
@@ -170,10 +186,12 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _announced(home: Path, url: str) -> Iterator[None]:
+def _announced(home: Path, url: str, token: str) -> Iterator[None]:
     path = run_file(home)
-    running = Running(pid=os.getpid(), url=url, version=__version__)
-    path.write_text(json.dumps({n: getattr(running, n) for n in running.__struct_fields__}))
+    running = Running(pid=os.getpid(), url=url, version=__version__, token=token)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(running))
     try:
         yield
     finally:
@@ -195,9 +213,10 @@ class House:
     runner: Runner
     answerer: Answerer
     threads: Threads
+    accounts: Accounts
     demo: Showing
 
-    def services(self, on_damage: Callable[[StoreError], None]) -> Services:
+    def services(self, on_damage: Callable[[StoreError], None], token: str) -> Services:
         """What the doors need."""
         return Services(
             record=self.record,
@@ -212,6 +231,8 @@ class House:
             identify=self.identify,
             version=__version__,
             demo=self.demo,
+            accounts=self.accounts,
+            token=token,
             fatal=on_damage,
         )
 
@@ -254,6 +275,8 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
         threads = Threads(settings.home / "answers.db", record)
         stack.callback(threads.close)
+        accounts = _accounts(settings, clock)
+        stack.callback(accounts.close)
         yield House(
             settings=settings,
             clock=clock,
@@ -265,6 +288,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             runner=runner,
             answerer=Answerer(record, index, models, clock, RandomIds(), settings, runner.states),
             threads=threads,
+            accounts=accounts,
             demo=demo,
         )
 

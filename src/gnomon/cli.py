@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from gnomon import __version__, settings
-from gnomon.client import Client, described, running
+from gnomon.client import described, running
+from gnomon.commands import people
+from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.errors import ConfigError, GnomonError
 
 app = typer.Typer(
@@ -38,13 +39,12 @@ app.add_typer(config, name="config")
 app.add_typer(record, name="record")
 app.add_typer(models, name="models")
 
-_flags: dict[str, Any] = {}
-_files: list[Path] = []
+app.add_typer(people.users, name="users")
+app.add_typer(people.keys, name="keys")
 
 AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHOWN_SKIPS = 20
 MARKS = {"supported": "✓", "partly": "~", "not_supported": "✗", "contradicted": "✗"}
 
@@ -70,39 +70,20 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    _flags.clear()
-    _flags["home"] = home
+    FLAGS.clear()
+    FLAGS["home"] = home
     for text in overrides or ():
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text} has no value.", hint="Write --set KEY=VALUE.")
-        _flags[key] = settings.split(key, value)
-    _files[:] = [config_file] if config_file else []
+        FLAGS[key] = settings.split(key, value)
+    FILES[:] = [config_file] if config_file else []
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         print(__version__)
         raise typer.Exit
-
-
-def _load(**flags: Any) -> settings.Loaded:
-    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
-    return settings.load(_flags | given, file=_files[0] if _files else None)
-
-
-@contextmanager
-def _client() -> Iterator[Client]:
-    """The running server of this home, else one of our own for as long as it is needed."""
-    loaded = _load()
-    found = running(loaded.settings.home)
-    if found:
-        yield Client(found.url, loaded.settings)
-        return
-    from gnomon.app import private_server
-
-    with private_server(loaded.settings) as url:
-        yield Client(url, loaded.settings)
 
 
 @app.command()
@@ -120,10 +101,10 @@ def up(
 ) -> None:
     """Follow the sources and serve the page and the API until interrupted."""
     mode = None if demo is None else "on" if demo else "off"
-    loaded = _load(
+    loaded = load(
         server__host=host,
         server__port=port,
-        home=home or _flags["home"],
+        home=home or FLAGS["home"],
         demo__mode=mode,
         net__allow=tuple(allow) if allow else None,
     )
@@ -145,7 +126,7 @@ def ask(
 ) -> None:
     """Ask a question; prints each sentence as soon as it is checked."""
     body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
-    with _client() as server:
+    with client() as server:
         answer: dict[str, Any] = {}
         for event, data in server.events("/v1/ask", body):
             if event == "sentence" and not as_json:
@@ -176,7 +157,7 @@ def _print_answer(answer: dict[str, Any]) -> None:
             print(f"    {citation['url']}")
     freshness = answer["freshness"]
     if freshness.get("newest_at"):
-        print(f"\nNewest evidence: {_local(freshness['newest_at'])}.")
+        print(f"\nNewest evidence: {local(freshness['newest_at'])}.")
     for source in freshness["silent"]:
         print(f"Silent: {source['title'] or source['name']}: {source['text']}")
     for note in answer["notes"]:
@@ -187,13 +168,7 @@ def _from(citation: dict[str, Any]) -> str:
     when = citation.get("published_at") or citation.get("observed_at")
     copies = f", same text ×{citation['copies']}" if citation["copies"] > 1 else ""
     title = citation["title"] or citation["key"]
-    return f"{citation['source']}: {title}, {_local(when)}{copies}"
-
-
-def _local(when: str | None) -> str:
-    if when is None:
-        return "undated"
-    return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return f"{citation['source']}: {title}, {local(when)}{copies}"
 
 
 @app.command()
@@ -209,7 +184,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search what was seen, without a model."""
-    with _client() as server:
+    with client() as server:
         found = server.call(
             "GET",
             "/v1/search",
@@ -228,7 +203,7 @@ def search(
     for hit in found["hits"]:
         when = hit.get("published_at") or hit.get("observed_at")
         print(hit["title"] or hit["key"])
-        print(f"    {hit['source']}, {_local(when)}\n    {hit['snippet']}")
+        print(f"    {hit['source']}, {local(when)}\n    {hit['snippet']}")
     if not found["hits"]:
         print("Nothing found.")
 
@@ -236,7 +211,7 @@ def search(
 @sources.command("list")
 def sources_list(as_json: Json = False) -> None:
     """List the sources with their health and lag."""
-    with _client() as server:
+    with client() as server:
         states = server.call("GET", "/v1/sources")["sources"]
     if as_json:
         print(json.dumps(states, ensure_ascii=False, indent=2))
@@ -269,7 +244,7 @@ def sources_add(
         "settings": dict(map(_setting, option or ())),
         "keep_days": keep_days,
     }
-    with _client() as server:
+    with client() as server:
         added = server.call("POST", "/v1/sources", body)
     print(f"Following {added['name']} ({added['type']}).")
 
@@ -301,13 +276,13 @@ def sources_resume(source: Annotated[str, typer.Argument(help="Name of the sourc
 @sources.command("remove")
 def sources_remove(source: Annotated[str, typer.Argument(help="Name of the source.")]) -> None:
     """Stop following a source; what it brought stays."""
-    with _client() as server:
+    with client() as server:
         server.call("DELETE", f"/v1/sources/{_quoted(source)}")
     print(f"Removed {source}.")
 
 
 def _source_action(source: str, action: str) -> None:
-    with _client() as server:
+    with client() as server:
         server.call("POST", f"/v1/sources/{_quoted(source)}/{action}")
     print(f"{source}: {action}d.")
 
@@ -321,9 +296,9 @@ def _quoted(source: str) -> str:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say in a sentence how each source, model and store stands."""
-    loaded = _load()
+    loaded = load()
     serving = running(loaded.settings.home)
-    with _client() as server:
+    with client() as server:
         status = server.call("GET", "/v1/status")
     if as_json:
         print(json.dumps(status, ensure_ascii=False, indent=2))
@@ -347,13 +322,13 @@ def demo() -> None:
     from gnomon.testing.world import describe
 
     clock = SystemClock()
-    print(describe(town_of(_load().settings, clock).world, clock.now()))
+    print(describe(town_of(load().settings, clock).world, clock.now()))
 
 
 @config.command("show")
 def config_show(as_json: Json = False) -> None:
     """Print every setting with its value and origin; secrets stay hidden."""
-    rows = settings.show(_load())
+    rows = settings.show(load())
     if as_json:
         print(json.dumps([{"key": k, "value": v, "origin": o} for k, v, o in rows], indent=2))
         return
@@ -367,7 +342,7 @@ def record_backup(path: Annotated[Path, typer.Argument(help="File to write.")]) 
     """Write a consistent copy of the record, also while Gnomon runs."""
     from gnomon.app import opened_record
 
-    with opened_record(_load().settings) as store:
+    with opened_record(load().settings) as store:
         store.backup(path)
     print(f"Wrote {path} ({path.stat().st_size:,} bytes).")
 
@@ -380,7 +355,7 @@ def record_export(
     from gnomon.app import opened_record
     from gnomon.record.transfer import export_file
 
-    with opened_record(_load().settings) as store:
+    with opened_record(load().settings) as store:
         rows = export_file(store, path)
     print(f"Wrote {rows:,} rows to {path}.")
 
@@ -393,7 +368,7 @@ def record_import(
     from gnomon.app import opened_record
     from gnomon.record.transfer import import_file
 
-    loaded = _load()
+    loaded = load()
     if found := running(loaded.settings.home):
         raise ConfigError(
             f"Gnomon runs at {found.url} and holds this record.",
@@ -415,7 +390,7 @@ def record_check() -> None:
     """Check every stored page; fails if one is damaged."""
     from gnomon.app import opened_record
 
-    with opened_record(_load().settings) as store:
+    with opened_record(load().settings) as store:
         store.check()
         stats = store.stats()
     print(f"The record is sound: {stats.versions:,} versions of {stats.documents:,} documents.")
@@ -428,13 +403,13 @@ def models_fetch(
     """Fetch the weights, pinned by version and hash; does nothing where they are there."""
     from gnomon.models.fetch import fetch
 
-    fetch(directory or _load().settings.models_dir, progress=lambda text: print(text, flush=True))
+    fetch(directory or load().settings.models_dir, progress=lambda text: print(text, flush=True))
 
 
 @models.command("list")
 def models_list() -> None:
     """List the models and how each stands."""
-    with _client() as server:
+    with client() as server:
         for state in server.call("GET", "/v1/status")["models"]:
             print(f"{state['name']} ({state['role']}): {state['text'] or state['state']}")
 

@@ -24,6 +24,8 @@ class Running(msgspec.Struct, frozen=True):
     pid: int
     url: str
     version: str
+    token: str = ""
+    """A key for commands of the same user; the file is readable by its owner only."""
 
 
 def run_file(home: Path) -> Path:
@@ -44,9 +46,10 @@ def running(home: Path) -> Running | None:
 class Client:
     """Calls of the native API. Errors of the server are raised as it described them."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    def __init__(self, url: str, settings: Settings, *, token: str = "") -> None:
         key = settings.server.api_key
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        secret = token or (key.get_secret_value() if key else "")
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._http = httpx2.Client(
             base_url=url, headers=headers, timeout=httpx2.Timeout(10, read=None), trust_env=False
         )

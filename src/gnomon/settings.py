@@ -42,6 +42,12 @@ class Server(_Section):
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins of other sites' pages that may call the API."
     )
+    requests_per_minute: int = Field(
+        0, ge=0, description="Requests that one key or user may make a minute; 0: no limit."
+    )
+    tokens_per_minute: int = Field(
+        0, ge=0, description="Model tokens that one key or user may use a minute; 0: no limit."
+    )
 
 
 class RecordSettings(_Section):
@@ -78,6 +84,12 @@ class Ingest(_Section):
     )
     retry_first_s: float = Field(0.25, gt=0, description="First wait after a failure.")
     retry_max_s: float = Field(30.0, gt=0, description="Longest wait after a failure.")
+    max_requests_per_day: int = Field(
+        100_000, ge=1, description="Requests that one source may make in a day (UTC)."
+    )
+    max_mib_per_day: int = Field(
+        20_480, ge=1, description="Mebibytes that one source may receive in a day (UTC)."
+    )
     future_tolerance_s: float = Field(
         300.0, ge=0, description="How far ahead of our clock a claimed date may lie."
     )

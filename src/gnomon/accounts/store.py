@@ -177,6 +177,17 @@ class Accounts:
         """Whether there is an account at all."""
         return bool(self._read("SELECT 1 FROM user LIMIT 1", ()))
 
+    def any_way_in(self) -> bool:
+        """Whether some admin can come in: by password, OpenID provider, or a key that is valid."""
+        return bool(
+            self._read(
+                "SELECT 1 FROM user u WHERE role = 'admin' AND NOT disabled AND (password NOT NULL "
+                "OR subject NOT NULL OR EXISTS (SELECT 1 FROM key k WHERE k.user_id = u.id AND "
+                "k.revoked IS NULL AND (k.expires IS NULL OR k.expires > ?))) LIMIT 1",
+                (self._now(),),
+            )
+        )
+
     def _must_leave_an_admin(self, user: User) -> None:
         others = self._read(
             "SELECT 1 FROM user WHERE role = 'admin' AND NOT disabled AND id <> ? LIMIT 1",

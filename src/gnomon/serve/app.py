@@ -17,11 +17,13 @@ from gnomon.serve import (
     documents,
     errors,
     following,
+    people,
     responses,
     search,
     system,
 )
-from gnomon.serve.guard import Guard
+from gnomon.serve.access import Access
+from gnomon.serve.guard import Guard, is_loopback
 from gnomon.serve.services import Services
 
 PAGE = Path(__file__).parent / "page"
@@ -30,12 +32,19 @@ PAGE = Path(__file__).parent / "page"
 def create_app(services: Services) -> FastAPI:
     """The application over `services`. `check_bind` belongs before listening, not here."""
     settings = services.settings
-    middleware = [Middleware(Guard, settings=settings, ids=services.ids)]
+    access = Access(
+        settings.server,
+        services.accounts,
+        services.clock,
+        loopback=is_loopback(settings.server.host),
+        token=services.token,
+    )
+    middleware = [Middleware(Guard, settings=settings, ids=services.ids, access=access)]
     if settings.server.cors_origins:
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.server.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "last-event-id"],
         )
         middleware.insert(0, cors)  # Before the guard: a preflight carries no key.
@@ -50,7 +59,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for room in (system, ask, search, documents, following, responses, chat, catalogue):
+    for room in (system, ask, search, documents, following, people, responses, chat, catalogue):
         app.include_router(room.router)
 
     @app.get("/", include_in_schema=False)

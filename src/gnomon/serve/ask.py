@@ -133,18 +133,23 @@ class _Asked:
                     "citations": self._citations(step.citations),
                 }
             case Finished(answer=answer):
-                return "finished", {"id": self._id, "answer": self._answer(answer)}
+                return "finished", {
+                    "id": self._id,
+                    "answer": answer_json(answer, self._base_url),
+                }
 
     def _citations(self, citations: tuple[Citation, ...]) -> list[dict[str, Any]]:
         return [citation_json(c, self._base_url) for c in citations]
 
-    def _answer(self, answer: Answer) -> dict[str, Any]:
-        plain: dict[str, Any] = msgspec.to_builtins(answer)
-        plain["citations"] = self._citations(answer.citations)
-        if answer.closest is not None:
-            plain["closest"] = citation_json(answer.closest, self._base_url)
-        plain["text"] = answer.text
-        return plain
+
+def answer_json(answer: Answer, base_url: str) -> dict[str, Any]:
+    """An answer with the addresses of the saved copies that it cites."""
+    plain: dict[str, Any] = msgspec.to_builtins(answer)
+    plain["citations"] = [citation_json(c, base_url) for c in answer.citations]
+    if answer.closest is not None:
+        plain["closest"] = citation_json(answer.closest, base_url)
+    plain["text"] = answer.text
+    return plain
 
 
 async def _question(body: AskRequest, services: Services) -> Question:

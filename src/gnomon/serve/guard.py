@@ -8,9 +8,6 @@ the security headers. What fails inside without being raised on purpose becomes 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 import ipaddress
 import re
 from urllib.parse import urlsplit
@@ -23,6 +20,7 @@ from gnomon.clock import Ids
 from gnomon.errors import ConfigError
 from gnomon.log import get_logger
 from gnomon.metrics import REQUESTS
+from gnomon.serve.access import Access
 from gnomon.serve.errors import ApiError, response_for, shown
 from gnomon.settings import Settings
 
@@ -41,7 +39,6 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_OPEN_PATHS = ("/health",)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = get_logger()
 
@@ -56,8 +53,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(settings: Settings) -> None:
-    """Raise ConfigError if this server would answer strangers without a key."""
+def check_bind(settings: Settings, *, admins: bool = False) -> None:
+    """Raise ConfigError if this server would answer strangers without a key.
+
+    `admins`: there is an account whose owner can come in and manage the others.
+    """
     server = settings.server
     if server.api_key is not None and not server.api_key.get_secret_value().strip():
         raise ConfigError(
@@ -65,11 +65,12 @@ def check_bind(settings: Settings) -> None:
             code="config.empty_key",
             hint="Set GNOMON_SERVER__API_KEY to a long random text, or leave it out on loopback.",
         )
-    if server.api_key is None and not is_loopback(server.host):
+    if server.api_key is None and not admins and not is_loopback(server.host):
         raise ConfigError(
             f"server.host = {server.host} can be reached from other machines, but no key is set.",
             code="config.open_bind",
-            hint="Set GNOMON_SERVER__API_KEY (or server.api_key_file), or listen on 127.0.0.1.",
+            hint="Set GNOMON_SERVER__API_KEY (or server.api_key_file), make an account with "
+            "`gnomon users add NAME --role admin`, or listen on 127.0.0.1.",
             host=server.host,
         )
 
@@ -77,11 +78,11 @@ def check_bind(settings: Settings) -> None:
 class Guard:
     """ASGI middleware that lets through only what may pass."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, ids: Ids) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, ids: Ids, access: Access) -> None:
         self._app = app
         self._ids = ids
+        self._access = access
         server = settings.server
-        self._key = server.api_key.get_secret_value().encode() if server.api_key else None
         self._max_bytes = server.max_request_bytes
         self._public = urlsplit(server.public_url).netloc.lower()
         self._cors = {origin.rstrip("/").lower() for origin in server.cors_origins}
@@ -100,6 +101,7 @@ class Guard:
         request_id = given if _REQUEST_ID.fullmatch(given) else self._ids.new("req")
         scope["request_id"] = request_id
         status = 0
+        limits: dict[str, str] = {}
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -108,13 +110,13 @@ class Guard:
                 out = MutableHeaders(scope=message)
                 out["x-request-id"] = request_id
                 out.setdefault("cache-control", "no-store")
-                for name, value in _HEADERS.items():
+                for name, value in (*_HEADERS.items(), *limits.items()):
                     out.setdefault(name, value)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                self._admit(scope, headers)
+                limits |= self._admit(scope, headers)
                 body = await self._read(headers, receive)
                 await self._app(scope, _replay(body, receive), send_guarded)
             except ApiError as error:
@@ -133,7 +135,7 @@ class Guard:
             finally:
                 REQUESTS.labels(route=_route(scope), status=str(status or 499)).inc()
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, headers: Headers) -> dict[str, str]:
         host = headers.get("host", "").lower()
         if self._check_host and not self._known_host(host):
             raise ApiError(
@@ -151,8 +153,13 @@ class Guard:
                 code="server.origin",
                 hint="Add that origin to server.cors_origins if it should.",
             )
-        if self._key is not None and scope["path"] not in _OPEN_PATHS:
-            self._check_key(headers)
+        client = scope.get("client")
+        identity = self._access.identify(
+            scope["method"], scope["path"], headers, client[0] if client else ""
+        )
+        scope["identity"] = identity
+        scope["access"] = self._access
+        return self._access.admit(identity)
 
     def _known_host(self, host: str) -> bool:
         if self._public and host == self._public:
@@ -172,20 +179,6 @@ class Guard:
             return True
         scheme, _, netloc = origin.partition("://")
         return scheme in ("http", "https") and bool(netloc) and netloc in (host, self._public)
-
-    def _check_key(self, headers: Headers) -> None:
-        given = _presented_key(headers.get("authorization", ""))
-        if self._key is None or (given is not None and hmac.compare_digest(given, self._key)):
-            return
-        wants_page = "text/html" in headers.get("accept", "")
-        raise ApiError(
-            401,
-            "This server needs its key." if given is None else "That is not this server's key.",
-            code="server.key",
-            hint="Send it as `Authorization: Bearer KEY`.",
-            # A browser asks its user for a password only on a Basic challenge.
-            headers={"www-authenticate": 'Basic realm="Gnomon"' if wants_page else "Bearer"},
-        )
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")
@@ -222,19 +215,6 @@ class Guard:
             headers={"connection": "close"},
             max_request_bytes=self._max_bytes,
         )
-
-
-def _presented_key(authorization: str) -> bytes | None:
-    scheme, _, value = authorization.partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer" and value:
-        return value.encode()
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(value, validate=True).partition(b":")[2]
-        except binascii.Error:
-            return None
-    return None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

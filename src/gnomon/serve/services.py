@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
@@ -123,5 +124,8 @@ class Services:
     """From what a person pasted to a source; raises ConfigError or UpstreamError."""
     version: str
     demo: Demo | None = None
+    accounts: Accounts | None = None
+    token: str = ""
+    """A key that this process made up for the commands of the same user; opens everything."""
     fatal: Callable[[StoreError], None] | None = None
     """Told when a request meets damage in our own store, so that the process can stop."""

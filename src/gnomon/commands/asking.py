@@ -1,0 +1,113 @@
+"""`ask` and `diff`: questions to the server, and answers as a terminal shows them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from gnomon.client import described
+from gnomon.commands.common import Json, client, local
+
+AsOf = Annotated[
+    str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
+]
+MARKS = {"supported": "✓", "partly": "~", "not_supported": "✗", "contradicted": "✗"}
+_SIGNS = {"new": "+", "gone": "-", "changed": "~", "passed": "±", "unchanged": "="}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command()(ask)
+    app.command()(diff)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    as_of: AsOf = "",
+    extract: Annotated[
+        bool, typer.Option("--extract", help="Quote only; use no language model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a question; prints each sentence as soon as it is checked."""
+    body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
+    with client() as server:
+        answer: dict[str, Any] = {}
+        for event, data in server.events("/v1/ask", body):
+            if event == "sentence" and not as_json:
+                sentence = data["sentence"]
+                numbers = "".join(f" [{n}]" for n in sentence["citations"])
+                print(
+                    f"{MARKS[sentence['verdict']['kind']]} {sentence['text']}{numbers}", flush=True
+                )
+            elif event == "finished":
+                answer = data["answer"]
+            elif event == "error":
+                raise described(data["message"], data["code"], data.get("hint") or "")
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        _print_answer(answer)
+
+
+def diff(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    start: Annotated[str, typer.Argument(help="The earlier moment: ISO time, or `2 hours ago`.")],
+    end: Annotated[str, typer.Argument(help="The later moment; now by default.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two moments, and what made the difference."""
+    body = {"question": question, "from": start, "to": end or None}
+    with client() as server:
+        found = server.call("POST", "/v1/diff", body)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    print(found["summary"])
+    for change in found["changes"]:
+        _print_change(change)
+    for note in dict.fromkeys(n for side in ("before", "after") for n in found[side]["notes"]):
+        print(f"Note: {note}")
+
+
+def _print_change(change: dict[str, Any]) -> None:
+    before, after, cause = change["before"], change["after"], change["cause"]
+    sign = _SIGNS[change["status"]]
+    if change["status"] == "changed":
+        print(f"\n- {before['text']}\n+ {after['text']}")
+    else:
+        print(f"\n{sign} {(after or before)['text']}")
+    shown = after or before
+    print(f"    {_from(shown['citation'])}")
+    if cause:
+        print(f"    {cause['deed']}, seen {local(cause['at'])}: {cause['title'] or cause['key']}")
+    if change["note"]:
+        print(f"    {change['note']}")
+
+
+def _print_answer(answer: dict[str, Any]) -> None:
+    if answer["abstained"]:
+        print("The evidence does not contain an answer.")
+        if answer.get("closest"):
+            closest = answer["closest"]
+            print(f"Closest passage ({_from(closest)}): “{closest['quote']}”")
+    for citation in answer["citations"]:
+        print(f"\n[{citation['number']}] {_from(citation)}\n    “{citation['quote']}”")
+        if citation["url"]:
+            print(f"    {citation['url']}")
+    freshness = answer["freshness"]
+    if freshness.get("newest_at"):
+        print(f"\nNewest evidence: {local(freshness['newest_at'])}.")
+    for source in freshness["silent"]:
+        print(f"Silent: {source['title'] or source['name']}: {source['text']}")
+    for note in answer["notes"]:
+        print(f"Note: {note}")
+
+
+def _from(citation: dict[str, Any]) -> str:
+    when = citation.get("published_at") or citation.get("observed_at")
+    copies = f", same text ×{citation['copies']}" if citation["copies"] > 1 else ""
+    title = citation["title"] or citation["key"]
+    return f"{citation['source']}: {title}, {local(when)}{copies}"

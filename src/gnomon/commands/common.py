@@ -1,0 +1,48 @@
+"""What all commands share: the settings as the flags of this call make them, and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gnomon import settings
+from gnomon.client import Client, running
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+FLAGS: dict[str, Any] = {}
+"""Settings given by flags of this call."""
+FILES: list[Path] = []
+"""The settings file of this call, if one was named."""
+
+
+def load(**flags: Any) -> settings.Loaded:
+    """The settings. Flags that are None do not count."""
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    return settings.load(FLAGS | given, file=FILES[0] if FILES else None)
+
+
+@contextmanager
+def client() -> Iterator[Client]:
+    """The running server of this home, else one of our own for as long as it is needed."""
+    loaded = load()
+    found = running(loaded.settings.home)
+    if found:
+        yield Client(found.url, loaded.settings, token=found.token)
+        return
+    from gnomon.app import private_server
+
+    with private_server(loaded.settings) as (url, token):
+        yield Client(url, loaded.settings, token=token)
+
+
+def local(when: str | None) -> str:
+    """A moment in this machine's zone."""
+    if when is None:
+        return "undated"
+    return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M %Z")
