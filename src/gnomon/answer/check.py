@@ -30,6 +30,8 @@ Embed: TypeAlias = Callable[[Sequence[str]], "NDArray[np.float32] | None"]
 
 SUPPORTED_FROM = 0.62
 PARTLY_FROM = 0.35
+_SAME_EVENT = 0.6
+"""Share of words from which two statements with other times speak of one thing."""
 _MAX_REASONS = 4
 _MAX_EVIDENCE_CHARS = 20_000
 _WINDOWS_COMPARED = 2
@@ -145,13 +147,26 @@ def disagrees(one: str, other: str) -> bool:
     """Whether two statements about the same thing exclude each other, as far as rules can tell."""
     a, b = _weights(one), _weights(other)
     shared = sum(min(w, b[s]) for s, w in a.items() if s in b)
-    if shared / (min(sum(a.values()), sum(b.values())) or 1.0) < 0.34:
+    alike = shared / (min(sum(a.values()), sum(b.values())) or 1.0)
+    if alike < 0.34:
         return False
     return bool(
         _denials(one) != _denials(other)
         or _opposites(one, other)
         or _other_numbers(one, other)
         or _other_reading(one, other)
+        or (alike >= _SAME_EVENT and _other_moment(one, other))
+    )
+
+
+def _other_moment(one: str, other: str) -> bool:
+    """Whether both tell when, and not the same: two times for one departure."""
+    mine, theirs = ({p for m in facts.moments(t) for p in m.parts} for t in (one, other))
+    return any(
+        {p for p in mine if p[0] == kind}
+        and {p for p in theirs if p[0] == kind}
+        and not {p for p in mine if p[0] == kind} & {p for p in theirs if p[0] == kind}
+        for kind in "twd"
     )
 
 
