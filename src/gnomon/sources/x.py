@@ -52,6 +52,9 @@ class XSettings(SourceSettings):
         "stream", description="`search` asks for news now and then instead of listening."
     )
     interval_s: float = Field(300.0, ge=1, description="Time between two searches.")
+    first_search_s: float = Field(
+        0.0, ge=0, le=600_000, description="How far back the first start searches; costs money."
+    )
     budget_usd_day: float = Field(
         5.0, gt=0, description="Dollars that may be spent in a UTC day, duties included."
     )
@@ -160,7 +163,9 @@ async def _search(ctx: Context, listener: Listener) -> AsyncGenerator[Step, None
         def note(memory: Memory, now: object = now) -> Sequence[Change]:
             moment = ctx.clock.now()
             if not memory.until_us:
-                memory.until_us = to_us(moment - timedelta(seconds=settings.interval_s))
+                memory.until_us = to_us(
+                    moment - timedelta(seconds=settings.first_search_s or settings.interval_s)
+                )
             gaps = listener.note_missed(memory, listener.queries, moment)
             memory.until_us, memory.attempt = to_us(moment), 0
             return gaps

@@ -184,6 +184,9 @@ class Listener:
     def _connected(self, memory: Memory) -> list[Change]:
         """The stream is open: from now on nothing is missed, so look for what was."""
         now = self.ctx.clock.now()
+        back_s = self.ctx.settings.first_search_s
+        if not memory.until_us and not memory.connects_us[1:] and back_s:
+            memory.until_us = to_us(now - timedelta(seconds=back_s))
         gaps = self.note_missed(memory, self.queries, now) if memory.until_us else []
         memory.until_us = to_us(now)
         return gaps

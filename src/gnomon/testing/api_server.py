@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -111,7 +111,7 @@ class Hangup(Exception):
 class ApiServer:
     """Listens on loopback; `async with Server() as server: ...`."""
 
-    FAULTS: Mapping[str, str] = {}
+    FAULTS: ClassVar[Mapping[str, str]] = {}
     """Names of the faults, and what each does. Numbers are statuses, with Retry-After behind."""
 
     def __init__(

@@ -46,6 +46,7 @@ _MAX_CURSOR_BYTES = 262_144
 _MAX_KILLS = 40
 _MAX_STARTS = 400
 _SHOWN = 5
+_SILENCE_S = 60.0
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -72,7 +73,9 @@ class Stage:
     limits: Ingest = field(default_factory=Ingest)
     patience_s: float = 0.0
     """For sources that listen instead of resting: after this many real seconds without a batch,
-    the next step of the script happens, and the source's nearest sleep is over. 0: it polls."""
+    the next step of the script happens, and a minute at most of its sleeps passes. 0: it polls."""
+    set_time: Callable[[datetime], object] | None = None
+    """Told how late it is whenever time passes, for stand-ins whose own clock matters."""
 
 
 @dataclass
@@ -135,6 +138,7 @@ class HurriedClock:
         rests: int = 3,
         *,
         listening: bool = False,
+        set_time: Callable[[datetime], object] | None = None,
     ) -> None:
         self.quiet = asyncio.Event()
         """Set when the script is over and the source has rested a few times since."""
@@ -142,6 +146,7 @@ class HurriedClock:
         self._rests = rests
         self._elapsed_s = 0.0
         self._listening = listening
+        self._set_time = set_time
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     def now(self) -> datetime:
@@ -166,19 +171,25 @@ class HurriedClock:
             finally:
                 self._sleepers.remove(sleeper)
             return
-        self._elapsed_s += max(seconds, 0.0)
+        self._pass(self._elapsed_s + max(seconds, 0.0))
         self._step()
         if self.quiet.is_set():
             await asyncio.Event().wait()
         await asyncio.sleep(0)
 
     def silence(self) -> None:
-        """A listening source had nothing to say: go on with the script, and end its next sleep."""
+        """A listening source had nothing to say: go on with the script, let some time pass."""
         self._step()
-        nearest = min(self._sleepers, key=lambda s: s[0], default=None)
-        if nearest is not None:
-            self._elapsed_s = max(self._elapsed_s, nearest[0])
-            nearest[1].set()
+        nearest_s = min((due_s for due_s, _ in self._sleepers), default=0.0)
+        self._pass(min(nearest_s, self._elapsed_s + _SILENCE_S))
+        for due_s, woken in self._sleepers:
+            if due_s <= self._elapsed_s:
+                woken.set()
+
+    def _pass(self, until_s: float) -> None:
+        self._elapsed_s = max(self._elapsed_s, until_s)
+        if self._set_time is not None:
+            self._set_time(self.now())
 
     def _step(self) -> None:
         step = next(self._script, None)
@@ -250,7 +261,9 @@ async def check_source(
 async def _play(
     spec: SourceSpec, stage: Stage, ledger: Ledger, rng: random.Random, *, kills: bool
 ) -> None:
-    clock = HurriedClock(stage.script, stage.rests, listening=stage.patience_s > 0)
+    clock = HurriedClock(
+        stage.script, stage.rests, listening=stage.patience_s > 0, set_time=stage.set_time
+    )
     context = _Context(spec, stage, clock, rng.randrange(1 << 30))
     context.ledger = ledger
     ledger.skipped = context.skipped
