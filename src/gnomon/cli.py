@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from gnomon import __version__, settings
-from gnomon.client import described, running
-from gnomon.commands import people
+from gnomon.client import running
+from gnomon.commands import asking, people
+from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.errors import ConfigError, GnomonError
 
@@ -41,12 +42,9 @@ app.add_typer(models, name="models")
 
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
+asking.register(app)
 
-AsOf = Annotated[
-    str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
-]
 _SHOWN_SKIPS = 20
-MARKS = {"supported": "✓", "partly": "~", "not_supported": "✗", "contradicted": "✗"}
 
 
 @app.callback()
@@ -113,62 +111,6 @@ def up(
     # An interrupt is how a server is meant to end.
     with suppress(KeyboardInterrupt):
         serve(loaded.settings, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
-
-
-@app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
-    as_of: AsOf = "",
-    extract: Annotated[
-        bool, typer.Option("--extract", help="Quote only; use no language model.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Ask a question; prints each sentence as soon as it is checked."""
-    body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
-    with client() as server:
-        answer: dict[str, Any] = {}
-        for event, data in server.events("/v1/ask", body):
-            if event == "sentence" and not as_json:
-                sentence = data["sentence"]
-                numbers = "".join(f" [{n}]" for n in sentence["citations"])
-                print(
-                    f"{MARKS[sentence['verdict']['kind']]} {sentence['text']}{numbers}", flush=True
-                )
-            elif event == "finished":
-                answer = data["answer"]
-            elif event == "error":
-                raise described(data["message"], data["code"], data.get("hint") or "")
-    if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
-    else:
-        _print_answer(answer)
-
-
-def _print_answer(answer: dict[str, Any]) -> None:
-    if answer["abstained"]:
-        print("The evidence does not contain an answer.")
-        if answer.get("closest"):
-            closest = answer["closest"]
-            print(f"Closest passage ({_from(closest)}): “{closest['quote']}”")
-    for citation in answer["citations"]:
-        print(f"\n[{citation['number']}] {_from(citation)}\n    “{citation['quote']}”")
-        if citation["url"]:
-            print(f"    {citation['url']}")
-    freshness = answer["freshness"]
-    if freshness.get("newest_at"):
-        print(f"\nNewest evidence: {local(freshness['newest_at'])}.")
-    for source in freshness["silent"]:
-        print(f"Silent: {source['title'] or source['name']}: {source['text']}")
-    for note in answer["notes"]:
-        print(f"Note: {note}")
-
-
-def _from(citation: dict[str, Any]) -> str:
-    when = citation.get("published_at") or citation.get("observed_at")
-    copies = f", same text ×{citation['copies']}" if citation["copies"] > 1 else ""
-    title = citation["title"] or citation["key"]
-    return f"{citation['source']}: {title}, {local(when)}{copies}"
 
 
 @app.command()

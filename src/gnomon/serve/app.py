@@ -14,6 +14,7 @@ from gnomon.serve import (
     ask,
     catalogue,
     chat,
+    diff,
     documents,
     errors,
     following,
@@ -59,7 +60,18 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for room in (system, ask, search, documents, following, people, responses, chat, catalogue):
+    for room in (
+        system,
+        ask,
+        diff,
+        search,
+        documents,
+        following,
+        people,
+        responses,
+        chat,
+        catalogue,
+    ):
         app.include_router(room.router)
 
     @app.get("/", include_in_schema=False)
