@@ -172,6 +172,7 @@ def must_be_available(
             hint="It is asked again later.",
             url=target.url,
             status=status,
+            headers=dict(received),
         )
 
 

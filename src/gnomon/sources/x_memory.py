@@ -17,8 +17,10 @@ _REMEMBERED_S = 7_200.0
 """Edits are possible for an hour at most; a late duplicate does not come later than this."""
 _REMEMBERED = 2_000
 _MAX_HOLES = 40
-RECOVERABLE = timedelta(days=7) - timedelta(minutes=5)
+RECOVERABLE = timedelta(days=7)
 """How far back recent search reaches."""
+_SPARE = timedelta(minutes=5)
+"""What a search may be delayed until it reaches too far back."""
 
 
 class Hole(msgspec.Struct, omit_defaults=True):
@@ -109,7 +111,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
     def missed(self, queries: Iterable[str], since: datetime, now: datetime) -> list[Change]:
         """The stream was not heard since: search for it. Returns what cannot be had."""
         gaps: list[Change] = []
-        earliest = now - RECOVERABLE
+        earliest = now - RECOVERABLE + _SPARE
         if since < earliest:
             gaps.append(
                 Gap(reason="X searches only the last seven days.", start=since, end=earliest)

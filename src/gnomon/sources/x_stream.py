@@ -268,7 +268,7 @@ class Listener:
     async def _search(self, hole: Hole) -> Step:
         """One page of a hole."""
         now = self.ctx.clock.now()
-        since = max(from_us(hole.since_us), now - RECOVERABLE)
+        since = max(from_us(hole.since_us), now - RECOVERABLE + timedelta(minutes=1))
         n = self.purse.affordable(self.worst_micros, _PAGE_POSTS)
         if n < _MIN_PAGE_POSTS:
             return _give_up(hole, "The day's budget for X did not suffice to search for this.")
