@@ -29,9 +29,10 @@ from gnomon.ingest.states import PREFIX, last_noted, noted_state, state_as_of, s
 from gnomon.log import get_logger
 from gnomon.metrics import SOURCE_CHANGES, SOURCE_ERRORS, SOURCE_LAG
 from gnomon.net.base import Fetcher
+from gnomon.net.budget import Budget, Metered
 from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
-from gnomon.sources.base import SourceSpec
+from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.registry import Registry
 from gnomon.types import Batch, Notice, SourceConfig, SourceState, Upsert
 
@@ -73,6 +74,7 @@ class Runner:
         self._registry = registry
         self._flow = Flow(record, index, clock, settings)
         self._followed: dict[str, _Followed] = {}
+        self._budgets: dict[str, Budget] = {}
         self._changing = asyncio.Lock()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
@@ -205,10 +207,11 @@ class Runner:
             health.paused()
             return
         try:
+            settings = self._registry.settings(config)
             ctx = SourceContext(
                 config,
-                self._registry.settings(config),
-                fetcher=self._fetcher,
+                settings,
+                fetcher=Metered(self._fetcher, self._budget(config.name, settings)),
                 clock=clock,
                 rng=self._rng,
                 limits=limits,
@@ -228,6 +231,16 @@ class Runner:
         # What was handed over counts as held, or a duty towards it could be missed.
         await self._flow.settled(name)
         return await self._flow.read(partial(self._record.held, name, since, limit))
+
+    def _budget(self, name: str, settings: SourceSettings) -> Budget:
+        """What this source may ask for; what it spent today outlives a pause."""
+        limits = self._settings.ingest
+        budget = self._budgets.get(name)
+        if budget is None:
+            budget = self._budgets[name] = Budget(name, self._clock)
+        budget.max_requests = settings.max_requests_per_day or limits.max_requests_per_day
+        budget.max_bytes = (settings.max_mib_per_day or limits.max_mib_per_day) * 1_048_576
+        return budget
 
     async def _halt(self, *sources: _Followed) -> None:
         tasks = [source.task for source in sources if source.task is not None]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from gnomon.clock import Clock
 from gnomon.errors import ConfigError
@@ -34,6 +34,13 @@ class SourceSettings(BaseModel):
     """Base of a source's settings: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_requests_per_day: int | None = Field(
+        None, ge=1, description="Requests a day (UTC); none takes `ingest.max_requests_per_day`."
+    )
+    max_mib_per_day: int | None = Field(
+        None, ge=1, description="Mebibytes a day (UTC); none takes `ingest.max_mib_per_day`."
+    )
 
 
 def reveal(secret: SecretStr) -> str:

@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import entry_points
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from gnomon.errors import ConfigError, ContentError, UpstreamTerminal
+from gnomon.errors import ConfigError, ContentError, UpstreamError, UpstreamTerminal
 from gnomon.extract.feeds import parse_feed
 from gnomon.extract.html import extract_page
 from gnomon.log import get_logger
-from gnomon.net.base import Fetcher
-from gnomon.sources import feed, page
+from gnomon.net.base import Fetcher, Response
+from gnomon.sources import feed, page, sitemap
 from gnomon.sources.base import SourceSettings, SourceSpec
+from gnomon.sources.opml import MAX_OPML_BYTES, looks_like_opml, read_opml
 from gnomon.sources.polling import web_address
+from gnomon.sources.sitemap_xml import looks_like_sitemap
 from gnomon.types import SourceConfig
 
 GROUP = "gnomon.sources"
-_ASKED_LAST = ("replay", "feed", "page")
+_ASKED_LAST = ("replay", "search", "feed", "page")
 """Our general connectors answer after the particular ones; any address is a page."""
+_GENERAL = ("feed", "page", "sitemap")
+"""Connectors for which only a look tells what an address really is."""
+_USUAL_FEEDS = ("/feed", "/rss.xml", "/atom.xml", "/feed.xml", "/index.xml")
+"""Where sites keep their feed when their home page does not say."""
 
 
 class Registry:
@@ -84,7 +91,8 @@ class Registry:
             # A misspelt key explains a missing one better than the other way round.
             first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
-            known = list(spec.settings.model_fields)
+            # Its own first; those that every source has come last.
+            known = sorted(spec.settings.model_fields, key=SourceSettings.model_fields.__contains__)
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"Known settings: {', '.join(known)}."
             if first["type"] == "extra_forbidden" and near:
@@ -126,25 +134,42 @@ class Registry:
             config = spec.identify(text)
             if config is not None:
                 return config
+        asked = [spec.name for spec in order if spec.name not in _ASKED_LAST]
+        others = f"; nor is it what {', '.join(asked)} can follow" if asked else ""
+        hint = "Give a full address (https://…), a handle (@name@server), or the path of a file."
+        if "search" in self.specs and text.isalnum() and len(text) < 100:
+            hint = f"To follow what is written about it: gnomon sources add 'search:{text}'."
         raise ConfigError(
-            f"{text!r} is no web address, no file that can be replayed, and nothing else known.",
+            f"{text[:200]!r} is no web address and no file that can be replayed{others}.",
             code="source.unidentified",
-            hint="Give a full address (https://…) or the path of an existing .jsonl, .parquet "
-            f"or .warc file. Installed connectors: {self._names()}.",
+            hint=hint,
         )
 
     async def probe(self, text: str, *, fetcher: Fetcher, now: datetime) -> SourceConfig:
-        """Like `identify`, but for a web address also look what is there.
+        """Like `survey`, for who wants one source: a list of several is a ConfigError."""
+        configs = await self.survey(text, fetcher=fetcher, now=now)
+        if len(configs) > 1:
+            raise ConfigError(
+                f"{text} is a list of {len(configs):,} feeds.",
+                code="source.list",
+                hint="Follow them all with `gnomon sources add`, or give the address of one.",
+            )
+        return configs[0]
 
-        The address is fetched once: a feed is followed as a feed, a page that announces feeds
-        by the first of them, any other page is watched. A connector's name in front of the
-        address decides without a look. Raises ConfigError, and what the door raises.
+    async def survey(self, text: str, *, fetcher: Fetcher, now: datetime) -> Sequence[SourceConfig]:
+        """Like `identify`, but for a web address also look what is there; at least one source.
+
+        An OPML list gives all its feeds. A feed is followed as a feed, a sitemap as a sitemap, a
+        page that announces feeds by the first of them; for a home page that announces none, the
+        usual addresses are tried. Any other page is watched. A connector's name in front of the
+        address decides without a look. Raises ConfigError, what the door raises, and
+        UpstreamTerminal that says what was tried.
         """
         config = self.identify(text)
         url = web_address(text)
-        if not url or config.type not in ("feed", "page"):
-            return config
-        response = await fetcher.fetch(url, purpose="user")
+        if not url or config.type not in _GENERAL:
+            return (config,)
+        response = await fetcher.fetch(url, purpose="user", max_body_bytes=MAX_OPML_BYTES)
         if response.status >= 400:
             raise UpstreamTerminal(
                 f"{url} answers {response.status}.",
@@ -154,22 +179,73 @@ class Registry:
                 status=response.status,
             )
         address = response.permanent_url or url
-        content_type = response.headers.get("content-type", "")
-        body, at = response.body, response.url
+        if looks_like_opml(response.body):
+            listed = await asyncio.to_thread(read_opml, response.body, url=response.url)
+            if listed.configs:
+                return listed.configs
+            raise UpstreamTerminal(f"{url} is an OPML list without feeds.", code="source.empty")
+        if looks_like_sitemap(response.body):
+            return (sitemap.config_for(address),)
+        title, not_a_feed = await _feed_title(response, now)
+        if title is not None:
+            return (feed.config_for(address, title),)
         try:
-            found = await asyncio.to_thread(
-                parse_feed, body, url=at, content_type=content_type, now=now
+            read = await asyncio.to_thread(
+                extract_page,
+                response.body,
+                url=response.url,
+                content_type=response.headers.get("content-type", ""),
+                now=now,
             )
-        except ContentError:
-            pass
-        else:
-            return feed.config_for(address, found.title)
-        read = await asyncio.to_thread(
-            extract_page, body, url=at, content_type=content_type, now=now
-        )
+        except ContentError as error:
+            raise UpstreamTerminal(
+                f"{url} is no feed ({not_a_feed}), no OPML list, no sitemap, and no page that "
+                f"can be watched ({error.message})",
+                code="source.unknown_content",
+                hint="Give the address of a feed or of a page.",
+                url=url,
+            ) from None
         if read.feeds:
-            return feed.config_for(read.feeds[0], read.site or read.title)
-        return page.config_for(address, read.title)
+            # A site's own feed comes first by custom, but comments are not what is wanted.
+            found = min(read.feeds, key=lambda link: "comment" in link.lower())
+            return (feed.config_for(found, read.site or read.title),)
+        guessed = await _guessed_feed(response.url, fetcher, now)
+        if guessed is not None:
+            return (guessed,)
+        return (page.config_for(address, read.title),)
 
     def _names(self) -> str:
         return ", ".join(sorted(self.specs)) or "none"
+
+
+async def _feed_title(response: Response, now: datetime) -> tuple[str | None, str]:
+    """The title of the feed that was answered, None if it is none; and why not."""
+    try:
+        found = await asyncio.to_thread(
+            parse_feed,
+            response.body,
+            url=response.url,
+            content_type=response.headers.get("content-type", ""),
+            now=now,
+        )
+    except ContentError as error:
+        return None, error.message
+    return found.title, ""
+
+
+async def _guessed_feed(url: str, fetcher: Fetcher, now: datetime) -> SourceConfig | None:
+    """The feed of a home page that announces none, if it is where feeds usually are."""
+    parts = urlsplit(url)
+    if parts.path not in ("", "/") or parts.query:
+        return None
+    for path in _USUAL_FEEDS:
+        try:
+            response = await fetcher.fetch(f"{parts.scheme}://{parts.netloc}{path}", purpose="user")
+        except (UpstreamError, ContentError):
+            continue
+        if response.status != 200:
+            continue
+        title, _ = await _feed_title(response, now)
+        if title is not None:
+            return feed.config_for(response.permanent_url or response.url, title)
+    return None
