@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from gnomon.errors import ConfigError, UpstreamTerminal
 from gnomon.net.door import Door
 from gnomon.settings import Net
 from gnomon.sources.registry import Registry
-from gnomon.testing.feed_server import FeedServer, Item
+from gnomon.testing.feed_server import FeedServer, Item, Reply
 from gnomon.types import SourceConfig
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -159,3 +160,55 @@ async def test_probe_follows_a_move_and_obeys_a_prefix(
     asked = len(server.requests)
     forced = await registry.probe(f"page:{server.url('/new')}", fetcher=door, now=NOW)
     assert forced.type == "page" and len(server.requests) == asked
+
+
+LIST = """<opml version="2.0"><body><outline text="One" xmlUrl="https://one.example/feed"/>
+<outline text="Two" xmlUrl="/two.xml"/></body></opml>"""
+
+
+async def test_survey_of_lists_sitemaps_and_home_pages(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    async def survey(path: str) -> list[tuple[str, object]]:
+        found = await registry.survey(server.url(path), fetcher=door, now=NOW)
+        return [(c.type, c.settings["url"]) for c in found]
+
+    def serve(path: str, body: bytes, media_type: str) -> None:
+        server.route(path, lambda _: Reply(body=body, headers={"content-type": media_type}))
+
+    serve("/my.opml", LIST.encode(), "text/x-opml")
+    assert await survey("/my.opml") == [
+        ("feed", "https://one.example/feed"),
+        ("feed", server.url("/two.xml")),
+    ]
+    with pytest.raises(ConfigError, match="a list of 2 feeds"):
+        await registry.probe(server.url("/my.opml"), fetcher=door, now=NOW)
+    serve("/none.opml", b"<opml><body/></opml>", "text/xml")
+    with pytest.raises(UpstreamTerminal, match="without feeds"):
+        await survey("/none.opml")
+
+    sitemap = b"<urlset><url><loc>https://x.example/</loc></url></urlset>"
+    serve("/pages.xml", sitemap, "application/xml")
+    serve("/pages.gz", gzip.compress(sitemap), "application/octet-stream")
+    assert await survey("/pages.xml") == [("sitemap", server.url("/pages.xml"))]
+    assert await survey("/pages.gz") == [("sitemap", server.url("/pages.gz"))]
+
+    server.page("/", title="Home", text=TEXT)
+    assert await survey("/") == [("page", server.url("/"))]
+    server.feed("/atom.xml", title="Hidden").post(Item(id="1", title="a", text="b"))
+    assert await survey("/") == [("feed", server.url("/atom.xml"))]
+    server.page("/with-comments", title="x", text=TEXT, feeds=("/comments/feed", "/real"))
+    assert await survey("/with-comments") == [("feed", server.url("/real"))]
+
+
+async def test_an_error_says_what_was_tried(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    picture = Reply(body=b"\x89PNG\r\n\0", headers={"content-type": "image/png"})
+    server.route("/a.png", lambda _: picture)
+    with pytest.raises(UpstreamTerminal) as caught:
+        await registry.probe(server.url("/a.png"), fetcher=door, now=NOW)
+    for word in ("no feed", "no OPML list", "no sitemap", "it is image/png"):
+        assert word in str(caught.value)
+    with pytest.raises(ConfigError, match=r"nor is it what .*sitemap.* can follow"):
+        registry.identify("@")

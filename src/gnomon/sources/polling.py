@@ -62,9 +62,16 @@ async def poll(
     purpose: Purpose,
     known: Validators,
     headers: Mapping[str, str] | None = None,
+    max_body_bytes: int | None = None,
 ) -> Answer:
     """Ask whether `url` changed since `known`. Raises like `ask`."""
-    response = await ask(ctx, url, purpose=purpose, headers={**(headers or {}), **known.headers()})
+    response = await ask(
+        ctx,
+        url,
+        purpose=purpose,
+        headers={**(headers or {}), **known.headers()},
+        max_body_bytes=max_body_bytes,
+    )
     fresh_s = heads.fresh_s(response.headers, ctx.clock.now())
     found = known
     if 200 <= response.status < 300:
@@ -80,13 +87,16 @@ async def ask(
     *,
     purpose: Purpose,
     headers: Mapping[str, str] | None = None,
+    max_body_bytes: int | None = None,
 ) -> Response:
     """Fetch `url`. Only an answer with a body, 304, 404 and 410 come back.
 
     Raises UpstreamTerminal `source.forbidden` for 401, 403, 407 and 451, UpstreamTransient
     `source.refused` for every other 4xx, and whatever the door raises.
     """
-    response = await ctx.fetcher.fetch(url, purpose=purpose, headers=headers)
+    response = await ctx.fetcher.fetch(
+        url, purpose=purpose, headers=headers, max_body_bytes=max_body_bytes
+    )
     status = response.status
     if 200 <= status < 300 or status in (304, 404, 410):
         return response

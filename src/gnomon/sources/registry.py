@@ -131,7 +131,11 @@ class Registry:
             key=lambda s: (_ASKED_LAST.index(s.name) + 1 if s.name in _ASKED_LAST else 0, s.name),
         )
         for spec in order:
-            config = spec.identify(text)
+            try:
+                config = spec.identify(text)
+            except Exception as error:  # what a plugin does not foresee harms nobody else
+                get_logger().warning("plugin.identify", plugin=spec.name, reason=repr(error))
+                continue
             if config is not None:
                 return config
         asked = [spec.name for spec in order if spec.name not in _ASKED_LAST]
