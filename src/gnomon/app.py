@@ -14,7 +14,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,6 +229,7 @@ class House:
             ids=RandomIds(),
             settings=self.settings,
             identify=self.identify,
+            survey=self.survey,
             version=__version__,
             demo=self.demo,
             accounts=self.accounts,
@@ -239,6 +240,10 @@ class House:
     async def identify(self, text: str) -> SourceConfig:
         """The source that a pasted address means."""
         return await self.registry.probe(text, fetcher=self.door, now=self.clock.now())
+
+    async def survey(self, text: str) -> Sequence[SourceConfig]:
+        """All sources that a pasted address means: a list of feeds has many."""
+        return await self.registry.survey(text, fetcher=self.door, now=self.clock.now())
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, people
+from gnomon.commands import asking, lists, people
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.errors import ConfigError, GnomonError
@@ -178,7 +178,10 @@ def sources_add(
     ] = None,
     keep_days: Annotated[int | None, typer.Option(min=1, help="Forget what is older.")] = None,
 ) -> None:
-    """Find out what an address is, and follow it."""
+    """Find out what an address is, and follow it. A list of feeds (OPML) brings all of them."""
+    if lists.is_opml_file(address):
+        lists.import_file(Path(address))
+        return
     body = {
         "text": address or None,
         "name": source_name,
@@ -188,6 +191,9 @@ def sources_add(
     }
     with client() as server:
         added = server.call("POST", "/v1/sources", body)
+    if "added" in added:
+        lists.tell(len(added["added"]), added["known"])
+        return
     print(f"Following {added['name']} ({added['type']}).")
 
 
@@ -221,6 +227,9 @@ def sources_remove(source: Annotated[str, typer.Argument(help="Name of the sourc
     with client() as server:
         server.call("DELETE", f"/v1/sources/{_quoted(source)}")
     print(f"Removed {source}.")
+
+
+lists.add_to(sources)
 
 
 def _source_action(source: str, action: str) -> None:

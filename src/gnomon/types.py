@@ -20,6 +20,10 @@ KINDS = ("article", "page", "post", "comment", "alert", "paper", "release", "fil
 """The kinds of document that sources deliver. Filters accept any of them."""
 
 
+CALL_PREFIX = "call:"
+"""Keys of texts that came with a request, from functions of the client. They are not stored."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the source's terms allow us to do with a document."""
 
@@ -196,6 +200,36 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[int, ...]
     """Numbers of entries in `Answer.citations`."""
     verdict: Verdict
+    origins: int = 1
+    """Independent origins among what was read that say it; near copies count once."""
+    also: tuple[str, ...] = ()
+    """Sources of the further origins."""
+    until: datetime | None = None
+    """When a newer, reliable statement that excludes it was made; None while it stands."""
+    disputed: bool = False
+    """Whether another reliable origin says otherwise at about the same time: see the notes."""
+
+
+class Superseded(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reliable origin said before a sentence of the answer replaced it: was …, until …"""
+
+    text: str
+    citation: Citation
+    until: datetime
+    sentence: int
+    """Index of the sentence of the answer that replaced it."""
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """A reliable origin that excludes a sentence of the answer, at about the same time."""
+
+    sentence: int
+    """Index of that sentence in `Answer.sentences`."""
+    other: str
+    """What the other origin says, word for word; a sentence of the answer too, if there is room."""
+    citation: Citation
+    text: str
+    """Who says what, with the times, in a sentence."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,6 +290,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     writer: str = "extractive"
     notes: tuple[str, ...] = ()
     """What a reader must know: a model that is missing, a filter that was applied."""
+    disagreements: tuple[Disagreement, ...] = ()
+    superseded: tuple[Superseded, ...] = ()
     timings_ms: Mapping[str, float] = {}
     usage: Usage = Usage()
 

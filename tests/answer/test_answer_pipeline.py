@@ -235,33 +235,60 @@ async def test_silent_sources_are_named(town: Town) -> None:
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [
-        ("loading", "still loading"),
-        ("off", "switched off"),
-        ("missing", "The weights are missing."),
-        ("failed", "The weights are damaged."),
-    ],
+    [("loading", "still loading"), ("failed", "The weights are damaged.")],
 )
-async def test_why_the_answer_is_quoted_is_told(town: Town, state: Any, words: str) -> None:
-    told = {"failed": "The weights are damaged.", "missing": "The weights are missing."}
+async def test_a_model_that_is_late_or_broken_is_told(town: Town, state: Any, words: str) -> None:
+    told = {"failed": "The weights are damaged."}
     states = [ModelState(name="m", role="generator", state=state, text=told.get(state, ""))]
     answer = await town.ask(BRIDGE, town.models(states=states))
     assert answer.writer == "extractive"
     assert any(n.startswith("Written by quoting") and words in n for n in answer.notes)
 
 
+@pytest.mark.parametrize("state", ["off", "missing"])
+async def test_quoting_by_choice_is_no_news(town: Town, state: Any) -> None:
+    states = [ModelState(name="m", role="generator", state=state, text="It is not there.")]
+    answer = await town.ask(BRIDGE, town.models(states=states))
+    assert answer.writer == "extractive"
+    assert not any("quoting" in n for n in answer.notes)
+
+
 async def test_a_small_model_is_not_asked(town: Town) -> None:
     small = ScriptedGenerator(["The bridge is made of gold. [1]"], capable=False)
     answer = await town.ask(BRIDGE, town.models(generator=small))
     assert not small.requests
-    assert any("too small" in note for note in answer.notes)
+    assert not any("too small" in note for note in answer.notes)
 
 
 async def test_extract_mode_never_asks_a_model(town: Town) -> None:
     model = ScriptedGenerator(["The bridge is made of gold. [1]"])
     answer = await town.ask(Question(text=BRIDGE, mode="extract"), town.models(generator=model))
     assert not model.requests
-    assert any("as asked" in note for note in answer.notes)
+    assert answer.writer == "extractive"
+
+
+async def test_silence_says_what_would_be_needed(town: Town) -> None:
+    town.states = [SourceState(name="radio", type="feed", state="blocked", text="It refuses us.")]
+    answer = await town.ask("Who won the chess tournament in Oslo?")
+    assert answer.abstained
+    assert any("“chess”" in n and "needed" in n for n in answer.notes)
+    assert any(n == "Silent sources might have told it: radio." for n in answer.notes)
+
+
+async def test_an_undated_page_is_neither_dropped_nor_new(empty_town: Town) -> None:
+    empty_town.put(
+        1, "The ferry to Dunmarrow leaves at 9:30 daily.", published_at=None, kind="page"
+    )
+    answer = await empty_town.ask("When does the ferry to Dunmarrow leave?")
+    assert "9:30" in answer.text
+    assert answer.freshness.newest_at is None
+    assert any("[1] bears no date, first seen 2026-05-04 09:00 UTC" in n for n in answer.notes)
+
+
+async def test_sources_that_a_filter_left_out_are_named(town: Town) -> None:
+    town.put(9.5, "The harbour bridge is open for cyclists only.", source="radio")
+    answer = await town.ask(Question(text=BRIDGE, sources=("radio",)))
+    assert "Left out by that: herald." in answer.notes
 
 
 class BrokenScorer:

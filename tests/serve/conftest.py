@@ -303,7 +303,13 @@ class FakeThreads:
         return [*earlier, Turn(question=thread.answer.question, answer=thread.answer.text)]
 
 
+@dataclass
 class FakeHub:
+    writer: Any = None
+
+    def generator(self) -> Any:
+        return self.writer
+
     def states(self) -> list[ModelState]:
         return [ModelState(name="writer", role="generator", state="missing", text="Not fetched.")]
 

@@ -80,10 +80,10 @@ async def test_x_sources_mean_posts(house: Any) -> None:
     [
         ({"n": 2}, "n = 2"),
         ({"deferred": True}, "deferred"),
-        ({"response_format": {"type": "json_object"}}, "json_object"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "function"),
+        ({"response_format": {"type": "yaml"}}, "yaml"),
+        ({"tools": [{"type": "function", "function": {}}]}, "name"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "tool"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "was not made"),
         ({"messages": []}, "must end with"),
         ({"messages": "hello"}, "messages"),
         ({"search_parameters": {"sources": [{"type": "rss", "links": ["x"]}]}}, "feeds"),

@@ -135,7 +135,8 @@ async def test_web_search_domains_become_filters_in_both_spellings(house: Any) -
 @pytest.mark.parametrize(
     ("body", "param", "said"),
     [
-        ({"input": "?", "tools": [{"type": "function", "name": "f"}]}, "tools.0", "function"),
+        ({"input": "x", "tools": [{"type": "shell"}]}, "tools.0", "shell"),
+        ({"input": "x", "tools": [{"type": "function"}]}, "tools.0", "name"),
         ({"input": "x", "model": "gpt-9"}, "model", "gpt-9"),
         ({"input": "  \n "}, "input", "empty"),
         ({"input": "\u0000\u0007"}, "input", "empty"),
@@ -147,7 +148,11 @@ async def test_web_search_domains_become_filters_in_both_spellings(house: Any) -
         ({"input": "x", "as_of": "2026-11-22T10:00:00"}, "as_of", "2026-11-22T10:00:00Z"),
         ({"input": "x", "as_of": "2027-01-01T00:00:00Z"}, "as_of", "future"),
         ({"input": "x", "as_of": "soonish"}, "as_of", "soonish"),
-        ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format.type", "json"),
+        (
+            {"input": "x", "text": {"format": {"type": "json_schema"}}},
+            "text.format.schema",
+            "no schema",
+        ),
         ({"input": "x", "previous_response_id": "resp_no"}, "previous_response_id", "resp_no"),
         ({"input": "x", "search_parameters": {"mode": "off"}}, "search_parameters.mode", "off"),
         ({"input": "x", "max_output_tokens": "many"}, "max_output_tokens", "many"),

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from gnomon.types import Answer, Citation, Freshness, Passage, Sentence, Usage
+from gnomon.types import Answer, Citation, Document, Freshness, Passage, Sentence, Usage
 
 AnswerMode = Literal["fast", "extract"]
 """`fast`: the best writer that is ready; `extract`: quoted sentences only, no language model."""
@@ -38,6 +38,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     authors: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     not_domains: tuple[str, ...] = ()
+    given: tuple[Document, ...] = ()
+    """Texts that came with the question. They may be cited, first of all, and are not stored."""
     max_sentences: int = 4
     max_output_tokens: int = 512
 

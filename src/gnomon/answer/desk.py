@@ -13,13 +13,23 @@ from typing import Literal
 
 from gnomon.answer.base import Draft, Plan, Question, Writer, Written
 from gnomon.answer.check import Cited, Embed, check
+from gnomon.answer.disagree import Others, Standing, Statement, outdated, told, was
 from gnomon.answer.generative import best_quote
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.retrieve import citation
 from gnomon.answer.text import sentences
 from gnomon.answer.words import plain, share, stems
 from gnomon.metrics import SENTENCES
-from gnomon.types import Citation, Passage, Sentence, Usage, Verdict, VerdictKind
+from gnomon.types import (
+    Citation,
+    Disagreement,
+    Passage,
+    Sentence,
+    Superseded,
+    Usage,
+    Verdict,
+    VerdictKind,
+)
 
 _REPAIRED_FROM = 0.4
 """Share of a draft's words that a quotation must hold to stand in for it."""
@@ -44,12 +54,16 @@ class Desk:
         self.left_out = 0
         self.repaired = 0
         self.drafts = 0
+        self.disagreements: list[Disagreement] = []
+        self.superseded: list[Superseded] = []
         self._question = question
         self._plan = plan
         self._passages = passages
         self._embed = embed
         self._unsupported = unsupported
         self._numbers: dict[tuple[int, int, int], int] = {}
+        self._others = Others(plan, passages)
+        self._owed: list[Statement] = []
 
     async def checked(self, writer: Writer) -> AsyncGenerator[Written]:
         """The sentences of `writer`, each as it may be shown. Raises ModelError."""
@@ -62,13 +76,19 @@ class Desk:
                 self.drafts += 1
                 written = await asyncio.to_thread(self._judge, draft)
                 if written is not None:
-                    self.sentences.append(written.sentence)
                     SENTENCES.labels(writer.name, written.sentence.verdict.kind.value).inc()
                     yield written
+        # What excludes the answer stands beside it.
+        while self._owed and len(self.sentences) < self._question.max_sentences:
+            draft = self._others.draft(self._owed.pop(0))
+            written = await asyncio.to_thread(self._judge, draft, aside=True)
+            if written is not None:
+                yield written
 
     def remarks(self) -> list[str]:
-        """What was left out or replaced, in plain words."""
-        notes = []
+        """What is disputed or out of date, left out or replaced, in plain words."""
+        notes = [d.text for d in self.disagreements] + [was(s) for s in self.superseded]
+        notes += [outdated(s.text, s.until) for s in self.sentences if s.until is not None]
         if self.repaired:
             notes.append(
                 f"{_count(self.repaired, 'sentence')} replaced by the source's own words: "
@@ -80,7 +100,8 @@ class Desk:
             )
         return notes
 
-    def _judge(self, draft: Draft) -> Written | None:
+    def _judge(self, draft: Draft, *, aside: bool = False) -> Written | None:
+        """The draft as it may be shown; `aside` marks one that was added because it disagrees."""
         verdict = self._verdict(draft)
         if verdict.kind is not VerdictKind.SUPPORTED:
             repaired = self._repair(draft)
@@ -95,8 +116,51 @@ class Desk:
             return None
         before = len(self.citations)
         numbers = tuple(dict.fromkeys(self._cite(*span) for span in draft.spans))
-        sentence = Sentence(text=draft.text, citations=numbers, verdict=verdict)
+        standing = self._others.standing(draft.text, [i for i, *_ in draft.spans])
+        newer = standing.replaced_by
+        sentence = Sentence(
+            text=draft.text,
+            citations=numbers,
+            verdict=verdict,
+            origins=standing.origins,
+            also=standing.also,
+            until=newer.time if newer else None,
+            disputed=standing.rival is not None,
+        )
+        self.sentences.append(sentence)
+        if not aside and numbers:
+            self._note(sentence, standing)
         return Written(sentence=sentence, citations=tuple(self.citations[before:]))
+
+    def _note(self, sentence: Sentence, standing: Standing) -> None:
+        """Keep what excludes `sentence`, to be shown beside it."""
+        index, cited = len(self.sentences) - 1, self.citations[sentence.citations[0] - 1]
+        known = {plain(d.other) for d in self.disagreements}
+        known |= {plain(s.text) for s in self.superseded} | {plain(s.text) for s in self.sentences}
+        rival, old, newer = standing.rival, standing.replaced, standing.replaced_by
+        if rival is not None and plain(rival.text) not in known:
+            source = self._cited(rival)
+            said = told(sentence.text, cited, rival.text, source)
+            self.disagreements.append(
+                Disagreement(sentence=index, other=rival.text, citation=source, text=said)
+            )
+            self._owed.append(rival)
+        if old is not None and plain(old.text) not in known:
+            self.superseded.append(
+                Superseded(
+                    text=old.text,
+                    citation=self._cited(old),
+                    until=cited.published_at or cited.observed_at or old.time,
+                    sentence=index,
+                )
+            )
+        if newer is not None and plain(newer.text) not in known:
+            self._owed.append(newer)
+
+    def _cited(self, statement: Statement) -> Citation:
+        """A citation beside the answer's own, which are numbered from 1."""
+        passage, span = self._passages[statement.passage], statement.span
+        return citation(passage, 0, passage.start + span.start, passage.start + span.end)
 
     def _verdict(self, draft: Draft) -> Verdict:
         cited = []

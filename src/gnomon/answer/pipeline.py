@@ -8,6 +8,8 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
+
 from gnomon.answer.base import (
     AnswerEvent,
     Finished,
@@ -21,8 +23,8 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
-from gnomon.answer.remarks import aged, freshness, remarks, why_quoting
-from gnomon.answer.retrieve import Evidence, citation, retrieve, time_of
+from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
+from gnomon.answer.retrieve import Evidence, citation, given, retrieve, time_of
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
 from gnomon.index.base import Index
@@ -129,6 +131,9 @@ class Answerer:
         evidence = retrieve(
             question, asked, record=self._record, index=self._index, limit=self._settings.passages
         )
+        evidence = msgspec.structs.replace(
+            evidence, passages=(*given(question), *evidence.passages)
+        )
         moment = asked.as_of or now
         searched = sum(s.documents for s in self._record.source_stats(asked.as_of).values())
         return evidence, freshness(
@@ -151,7 +156,8 @@ class Answerer:
         if question.mode == "fast" and generator is not None and generator.capable:
             return [GenerativeWriter(generator), quoting], []
         name = generator.name if generator else None
-        return [quoting], [why_quoting(question, self._models.states(), name)]
+        why = why_quoting(question, self._models.states(), name)
+        return [quoting], [why] if why else []
 
     def _answer(
         self,
@@ -169,11 +175,16 @@ class Answerer:
         cited = {c.seq for c in desk.citations}
         used = [p.document for p in evidence.passages if p.document.seq in cited]
         read = [p.document for p in evidence.passages]
-        newest = max(map(time_of, used or read), default=None)
+        # A page without a date is no proof of newness, however lately it was seen.
+        dated = [d for d in used or read if d.published_at is not None]
+        newest = max(map(time_of, dated or ([] if used else read)), default=None)
         fresh = aged(fresh, newest, moment)
         said = remarks(
             question, asked, record=self._record, fresh=fresh, found=evidence.notes, now=moment
         )
+        if not desk.sentences:
+            said += needed(asked, evidence.passages, fresh)
+        said += filter(None, [undated(desk.citations)])
         laps.mark("whole")
         return Answer(
             id=self._ids.new("ans"),
@@ -187,6 +198,8 @@ class Answerer:
             freshness=fresh,
             writer=writer,
             notes=(*notes, *desk.remarks(), *said),
+            disagreements=tuple(desk.disagreements),
+            superseded=tuple(desk.superseded),
             timings_ms=laps.took_ms,
             usage=desk.usage,
         )

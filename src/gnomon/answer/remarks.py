@@ -9,9 +9,10 @@ import msgspec
 
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.plan import narrowed
+from gnomon.answer.words import content, stems
 from gnomon.models.base import ModelState
 from gnomon.record.base import Record
-from gnomon.types import Freshness, SourceState
+from gnomon.types import Citation, Freshness, Passage, SourceState
 
 _FAILING = ("retrying", "blocked", "failed", "paused", "gone")
 _MAX_GAPS = 3
@@ -49,18 +50,18 @@ def is_silent(state: SourceState, now: datetime, stale_after: timedelta) -> bool
 
 
 def why_quoting(question: Question, states: Sequence[ModelState], generator: str | None) -> str:
-    """Why the answer is quoted rather than phrased, in one sentence."""
-    if question.mode == "extract":
-        return "Written by quoting, as asked."
-    if generator is not None:
-        return f"Written by quoting: {generator} is too small to be trusted with facts."
+    """Why the answer is quoted though phrasing was wanted; empty where quoting is as it should be.
+
+    An embedded model never writes answers, and a missing or switched-off one was somebody's choice:
+    `doctor` says so once. A model that is on its way, or that failed, is news.
+    """
+    if question.mode == "extract" or generator is not None:
+        return ""
     state = next((s for s in states if s.role == "generator"), None)
-    if state is None:
-        return "Written by quoting: there is no language model."
+    if state is None or state.state in ("off", "missing", "ready"):
+        return ""
     if state.state == "loading":
         return "Written by quoting: the language model is still loading."
-    if state.state == "off":
-        return "Written by quoting: the language model is switched off."
     return f"Written by quoting: {state.text or 'the language model is ' + state.state + '.'}"
 
 
@@ -74,10 +75,72 @@ def remarks(
     now: datetime,
 ) -> list[str]:
     """Filters, how times were read, missing news, and losses in the time asked about."""
-    notes = [narrowed(question), *asked.notes, *found]
+    notes = [narrowed(question), _not_asked(question, record, asked), *asked.notes, *found]
     notes.append(_nothing_new(asked, fresh, now))
     notes += _losses(question, asked, record, now)
     return list(dict.fromkeys(n for n in notes if n))
+
+
+def undated(cited: Sequence[Citation]) -> str:
+    """Which of the documents that an answer rests on claim no date."""
+    without = {c.key: c for c in cited if c.published_at is None}
+    if not without:
+        return ""
+    seen = max((c.observed_at for c in without.values() if c.observed_at), default=None)
+    numbers = ", ".join(f"[{c.number}]" for c in without.values())
+    first = f", first seen {_shown(seen)}" if seen else ""
+    verb = "bears" if len(without) == 1 else "bear"
+    return f"{numbers} {verb} no date{first}: how new it is cannot be told."
+
+
+def needed(asked: Plan, passages: Sequence[Passage], fresh: Freshness) -> list[str]:
+    """Why there is no answer, and what it would take."""
+    if not passages:
+        where = f"{fresh.searched:,} documents" if fresh.searched else "The record, which is empty,"
+        notes = [
+            f"{where} held nothing about this: follow a source that reports on it "
+            "(`gnomon sources add`)."
+        ]
+    else:
+        known = stems("\n".join(f"{p.document.title}\n{p.text}" for p in passages))
+        spoken = {w.stem: w.text for w in content(f"{asked.focus} {asked.search_text}")}
+        unknown = list(dict.fromkeys(spoken.get(t, t) for t in asked.terms if t not in known))
+        if unknown:
+            said = ", ".join(f"“{w}”" for w in unknown[:4])
+            notes = [f"Nothing that was found speaks of {said}: a source that does is needed."]
+        else:
+            wanted = _WANTED.get(asked.expects, "an answer")
+            notes = [
+                f"What was found speaks of this, but no sentence of it tells {wanted} "
+                "surely enough: the closest passage is shown."
+            ]
+    if fresh.silent:
+        names = ", ".join(s.title or s.name for s in fresh.silent[:4])
+        notes.append(f"Silent sources might have told it: {names}.")
+    return notes
+
+
+_WANTED = {
+    "number": "a number",
+    "time": "when",
+    "place": "where",
+    "person": "who",
+    "reason": "why",
+    "yes_no": "whether it is so",
+    "definition": "what it is",
+}
+
+
+def _not_asked(question: Question, record: Record, asked: Plan) -> str:
+    """Sources that the asker's own filter left out."""
+    if not question.sources:
+        return ""
+    known = record.source_stats(asked.as_of)
+    left = [n for n, s in known.items() if n not in question.sources and s.documents]
+    if not left:
+        return ""
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    return f"Left out by that: {', '.join(sorted(left)[:5])}{more}."
 
 
 def _nothing_new(asked: Plan, fresh: Freshness, now: datetime) -> str:

@@ -25,6 +25,7 @@ from gnomon.record.base import Record
 from gnomon.types import Citation, Document, Passage
 
 HITS = 50
+_GIVEN_CHARS = 4_000
 _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
@@ -99,6 +100,21 @@ def time_of(document: Document) -> datetime:
     if moment is None:  # the record stamps every version
         raise ValueError(f"{document.key} has no time")
     return moment
+
+
+def given(question: Question) -> tuple[Passage, ...]:
+    """What came with the question, as passages; only the beginning of a long text is read."""
+    return tuple(
+        Passage(
+            document=document,
+            start=0,
+            end=min(len(document.text), _GIVEN_CHARS),
+            text=document.text[:_GIVEN_CHARS],
+            score=1.0,
+            origin=document.key,
+        )
+        for document in question.given
+    )
 
 
 def citation(passage: Passage, number: int, start: int, end: int) -> Citation:

@@ -90,9 +90,10 @@ class Threads:
         self, id: str, *, answer: Answer, response: Mapping[str, Any], previous_id: str | None
     ) -> None:
         """Keep an answer under `id`, following on `previous_id`; the oldest beyond the limit go."""
-        seqs = {c.seq for c in answer.citations if c.seq}
-        if answer.closest is not None and answer.closest.seq:
-            seqs.add(answer.closest.seq)
+        rivals = [d.citation for d in answer.disagreements]
+        older = [s.citation for s in answer.superseded]
+        cited = (*answer.citations, *rivals, *older, *filter(None, [answer.closest]))
+        seqs = {c.seq for c in cited if c.seq}
         if self._pins is not None and seqs:
             self._pins.pin(id, sorted(seqs))
         row = (id, previous_id, msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))

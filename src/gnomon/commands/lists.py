@@ -16,6 +16,7 @@ from gnomon.errors import ConfigError, ContentError, GnomonError
 from gnomon.types import SourceConfig
 
 _SHOWN = 20
+_MAX_PATH_CHARS = 1_000
 
 
 def import_file(path: Path) -> None:
@@ -54,12 +55,30 @@ def follow_all(configs: Iterable[SourceConfig]) -> None:
                     failed.append(f"{config.name}: {error}")
             else:
                 added += 1
-    already = f", {known:,} followed already" if known else ""
-    print(f"Following {added:,} new sources{already}.")
+    tell(added, known)
     for line in failed[:_SHOWN]:
         print(f"Not followed: {line}", file=sys.stderr)
     if failed:
         raise ConfigError(f"{len(failed):,} sources could not be followed.", code="source.some")
+
+
+def tell(added: int, known: int) -> None:
+    """Say how many of a list are followed now."""
+    already = f"; {known:,} were followed already" if known else ""
+    print(f"Following {added:,} new sources{already}.")
+
+
+def is_opml_file(text: str) -> bool:
+    """Whether this is the path of a list of feeds."""
+    from gnomon.sources.opml import looks_like_opml
+
+    if not text or "://" in text or "\0" in text or len(text) > _MAX_PATH_CHARS:
+        return False
+    path = Path(text)
+    if not path.is_file() or path.suffix.lower() not in (".opml", ".xml"):
+        return False
+    with path.open("rb") as file:
+        return looks_like_opml(file.read(4_096))
 
 
 def _follow(server: Client, config: SourceConfig) -> None:

@@ -200,7 +200,12 @@ class Hub:
         path = self._settings.models_dir / fetch.SMOLLM2_FILE
         self._embedded = EmbeddedGenerator(path, n_threads=self._settings.models.threads)
         self._set(
-            "generator", self._embedded.name, "ready", "The embedded language model is ready.", size
+            "generator",
+            self._embedded.name,
+            "ready",
+            "The embedded language model is ready. It chats and judges; answers quote, because it is "
+            "too small to be trusted with facts.",
+            size,
         )
 
     def _must_be_whole(self, weights: fetch.WeightSet) -> int:

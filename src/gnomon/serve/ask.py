@@ -148,6 +148,13 @@ def answer_json(answer: Answer, base_url: str) -> dict[str, Any]:
     plain["citations"] = [citation_json(c, base_url) for c in answer.citations]
     if answer.closest is not None:
         plain["closest"] = citation_json(answer.closest, base_url)
+    beside = {
+        "disagreements": [d.citation for d in answer.disagreements],
+        "superseded": [s.citation for s in answer.superseded],
+    }
+    for name, citations in beside.items():
+        for shown, citation in zip(plain[name], citations, strict=True):
+            shown["citation"] = citation_json(citation, base_url)
     plain["text"] = answer.text
     return plain
 

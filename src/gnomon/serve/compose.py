@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from gnomon.types import Answer, Citation, Sentence, VerdictKind
+from gnomon.types import CALL_PREFIX, Answer, Citation, Sentence, VerdictKind
 
 ABSTENTION = "The evidence does not contain an answer."
 _QUOTE_CHARS = 300
@@ -83,6 +83,12 @@ class Composer:
         self.text = ""
         self.annotations: list[dict[str, Any]] = []
         self.sentences: list[dict[str, Any]] = []
+        self._unsupported: tuple[str, ...] | None = None
+
+    def replace(self, text: str, *, unsupported: Sequence[str]) -> None:
+        """Show `text`, made from the sentences, in their place; links have no room in it."""
+        self.text, self.annotations = text, []
+        self._unsupported = tuple(unsupported)
 
     @property
     def urls(self) -> list[str]:
@@ -125,7 +131,7 @@ class Composer:
     def _link(self, cited: Sequence[Citation], position: int) -> tuple[str, list[dict[str, Any]]]:
         links = ""
         annotations = []
-        for url in dict.fromkeys(citation_url(c, self._base_url) for c in cited):
+        for url in dict.fromkeys(self._urls_of(cited)):
             number = self._numbers.setdefault(url, len(self._numbers) + 1)
             if not self._inline:
                 continue
@@ -142,6 +148,11 @@ class Composer:
                 }
             )
         return links, annotations
+
+    def _urls_of(self, cited: Sequence[Citation]) -> list[str]:
+        # What a function of the client returned stands nowhere that a link could lead to.
+        stored = (c for c in cited if not c.key.startswith(CALL_PREFIX))
+        return [citation_url(c, self._base_url) for c in stored]
 
     def _append(
         self, delta: str, annotations: list[dict[str, Any]], sentence: dict[str, Any] | None
@@ -167,8 +178,10 @@ class Composer:
             "citations": citations,
             "closest": citation_json(closest, self._base_url) if closest else None,
             "freshness": msgspec.to_builtins(answer.freshness),
+            "disagreements": msgspec.to_builtins(answer.disagreements),
+            "superseded": msgspec.to_builtins(answer.superseded),
             "notes": list(answer.notes),
             "ignored": list(ignored),
             "writer": answer.writer,
             "timings_ms": dict(answer.timings_ms),
-        }
+        } | ({} if self._unsupported is None else {"unsupported": list(self._unsupported)})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from gnomon.answer.base import AnswerMode, Turn
+from gnomon.models.base import Message, ToolCall
 from gnomon.serve.errors import ApiError, bad_request, shown
+from gnomon.types import CALL_PREFIX, Document
 
 MODELS: Mapping[str, AnswerMode] = {"gnomon": "fast", "gnomon-extract": "extract"}
 """Model ids that we serve, and how each answers."""
@@ -48,12 +51,25 @@ IGNORED = (
 """Wishes that our writers do not follow; those given are listed in the answer."""
 
 
+class Returned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a function of the client returned."""
+
+    call_id: str
+    name: str
+    arguments: str
+    output: str
+
+
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, and what was said before."""
 
     question: str
     history: tuple[Turn, ...] = ()
     instructions: str = ""
+    messages: tuple[Message, ...] = ()
+    """Everything that was said, calls of functions and what they returned included."""
+    returned: tuple[Returned, ...] = ()
+    """What functions of the client returned since the question."""
 
 
 def mode_of(model: str) -> AnswerMode:
@@ -88,47 +104,95 @@ def converse(items: Sequence[Mapping[str, Any]], *, param: str) -> Conversation:
     instructions: list[str] = []
     turns: list[Turn] = []
     asked: list[str] = []
+    messages: list[Message] = []
+    calls: dict[str, ToolCall] = {}
+    returned: list[Returned] = []
     for i, item in enumerate(items):
         here = f"{param}.{i}"
         kind = item.get("type") or "message"
+        role = item.get("role") if kind == "message" else None
         if kind in _OUTPUT_ITEMS:
             continue
-        if kind != "message":
+        if kind == "function_call":
+            call = _call(item, str(item.get("call_id") or item.get("id") or ""), here)
+            calls[call.id] = call
+            messages.append(Message(role="assistant", tool_calls=(call,)))
+        elif kind == "function_call_output" or role == "tool":
+            id = item.get("call_id") or item.get("tool_call_id")
+            if not isinstance(id, str) or id not in calls:
+                raise bad_request(
+                    f"{here} answers the call {shown(id)}, which was not made.", param=here
+                )
+            text = _text(item.get("output", item.get("content")), here)
+            name, arguments = calls[id].name, calls[id].arguments
+            returned.append(Returned(call_id=id, name=name, arguments=arguments, output=text))
+            messages.append(Message(role="tool", content=text, tool_call_id=id))
+        elif kind != "message":
             raise bad_request(f"{here}.type = {shown(kind)} cannot be read here.", param=here)
-        role = item.get("role")
-        text = _text(item.get("content"), here)
-        if role in ("system", "developer"):
-            instructions.append(text)
+        elif role in ("system", "developer"):
+            instructions.append(_text(item.get("content"), here))
         elif role == "user":
-            asked.append(text)
+            asked = asked if messages and messages[-1].role == "user" else []
+            asked.append(_text(item.get("content"), here))
+            messages.append(Message(role="user", content=asked[-1]))
+            returned = []
         elif role == "assistant":
-            turns.append(Turn(question="\n".join(asked), answer=_LINK.sub("", text)))
-            asked = []
+            text = _LINK.sub("", _text(item.get("content"), here))
+            made = tuple(_chat_calls(item, here))
+            calls |= {call.id: call for call in made}
+            messages.append(Message(role="assistant", content=text, tool_calls=made))
+            if text:
+                turns.append(Turn(question="\n".join(asked), answer=text))
         else:
             raise bad_request(
-                f"{here}.role = {shown(role)} is none of user, assistant, system, developer.",
+                f"{here}.role = {shown(role)} is none of user, assistant, system, developer, tool.",
                 param=f"{here}.role",
             )
-    if not asked:
+    if not asked or (messages[-1].role not in ("user", "tool")):
         raise bad_request(f"{param} must end with a message of the user.", param=param)
     return Conversation(
         question=question_text("\n".join(asked), param),
         history=tuple(turns[-MAX_TURNS:]),
         instructions="\n".join(t for t in instructions if t),
+        messages=tuple(messages),
+        returned=tuple(returned),
     )
 
 
-def text_format_only(form: Mapping[str, Any] | None, param: str) -> None:
-    """Refuse formats other than text."""
-    kind = (form or {}).get("type", "text")
-    if kind != "text":
-        raise ApiError(
-            400,
-            f"{param}.type = {shown(kind)} is not possible: checked answers are sentences.",
-            code="request.format",
-            param=f"{param}.type",
-            hint="The extra key `gnomon` of the answer holds it as structured data.",
+def _chat_calls(item: Mapping[str, Any], param: str) -> Iterator[ToolCall]:
+    """The calls of an assistant's message in the chat API."""
+    given = item.get("tool_calls") or ()
+    if not isinstance(given, list | tuple):
+        raise bad_request(f"{param}.tool_calls must be a list.", param=f"{param}.tool_calls")
+    for j, call in enumerate(given):
+        here = f"{param}.tool_calls.{j}"
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping):
+            raise bad_request(f"{here} names no function.", param=here)
+        yield _call(function, str(call.get("id") or ""), here)
+
+
+def _call(function: Mapping[str, Any], id: str, param: str) -> ToolCall:
+    name, arguments = function.get("name"), function.get("arguments", "{}")
+    if not id or not isinstance(name, str) or not isinstance(arguments, str):
+        raise bad_request(f"{param} needs an id, a name and arguments as text.", param=param)
+    return ToolCall(id=id, name=name, arguments=arguments)
+
+
+def documents_of(returned: Sequence[Returned], now: datetime) -> tuple[Document, ...]:
+    """What functions returned, as texts that an answer may quote."""
+    return tuple(
+        Document(
+            key=f"{CALL_PREFIX}{one.call_id}",
+            source=f"function {one.name}",
+            kind="file",
+            title=f"{one.name}({one.arguments})"[:200],
+            text=one.output,
+            observed_at=now,
         )
+        for one in returned
+        if one.output.strip()
+    )
 
 
 def limits(max_output_tokens: int | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ they do not know (verdicts, full citations, age of the evidence) rides in an ext
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,23 +15,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
 from gnomon.clock import Clock
+from gnomon.models.base import Message, ToolCall
+from gnomon.serve.calling import Functions, client_functions, decide
 from gnomon.serve.compose import Composer, citation_url
 from gnomon.serve.conversation import (
+    MAX_TURNS,
     Conversation,
     converse,
+    documents_of,
     ignored,
     limits,
     mode_of,
     question_text,
-    text_format_only,
 )
 from gnomon.serve.errors import ApiError, shown, told
+from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.wire import json_text
-from gnomon.types import Answer
+from gnomon.types import Answer, Usage
 
 
 class ResponsesRequest(BaseModel):
@@ -65,11 +69,19 @@ class Exchange:
         base_url: str,
         question: Question,
         meant: Narrowing,
+        *,
+        said: Conversation,
+        functions: Functions,
+        form: Form,
     ) -> None:
         self._body = body
         self._services = services
         self._question = question
         self._meant = meant
+        self._said = said
+        self._functions = functions
+        self._form = form
+        self._used = Usage()
         self._clock: Clock = services.clock
         self._ignored = ignored(body.model_extra)
         self._base_url = base_url
@@ -85,25 +97,41 @@ class Exchange:
     async def begin(cls, body: ResponsesRequest, services: Services, base_url: str) -> Exchange:
         """Check everything that can be refused before the first event is sent."""
         mode = mode_of(body.model)
-        text_format_only((body.text or {}).get("format"), "text.format")
-        meant = narrow(body.tools, body.search_parameters, services.clock)
+        form = form_of((body.text or {}).get("format"), "text.format")
+        functions, tools = client_functions(body.tools, body.tool_choice)
+        meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
         if body.previous_response_id:
             earlier = await asyncio.to_thread(_history, services, body.previous_response_id)
         if isinstance(body.input, str):
-            said = Conversation(question=question_text(body.input, "input"))
+            text = question_text(body.input, "input")
+            said = Conversation(question=text, messages=(Message(role="user", content=text),))
         else:
-            said = converse(body.input, param="input")
+            items = body.input
+            if body.previous_response_id and _answers_earlier_calls(items):
+                before = await asyncio.to_thread(_items, services, body.previous_response_id)
+                items, earlier = [*before, *items], ()
+            said = converse(items, param="input")
         question = Question(
             text=said.question,
             as_of=moment(body.as_of, services.clock, param="as_of"),
             mode=mode,
             history=(*earlier, *said.history),
             instructions="\n".join(t for t in (body.instructions, said.instructions) if t),
+            given=documents_of(said.returned, services.clock.now()),
             **meant.filters(),
             **limits(body.max_output_tokens),
         )
-        return cls(body, services, base_url, question, meant)
+        return cls(
+            body,
+            services,
+            base_url,
+            question,
+            meant,
+            said=said,
+            functions=functions,
+            form=form,
+        )
 
     async def run(self) -> dict[str, Any]:
         """The finished response."""
@@ -128,6 +156,22 @@ class Exchange:
         empty = self._base | {"status": "in_progress", "output": []}
         yield self._event("response.created", response=empty)
         yield self._event("response.in_progress", response=empty)
+        if self._functions.wanted:
+            called = await decide(
+                self._services.models.generator(),
+                self._functions,
+                self._said.messages,
+                self._services.ids,
+            )
+            self._used = called.usage
+            if called.calls:
+                for name, payload in self._calls(called.calls):
+                    yield name, payload
+                answer = self._unanswered()
+                response = self._completed(answer)
+                await self._keep(answer, response)
+                yield self._event("response.completed", response=response)
+                return
         search: _Search | None = None
         message: dict[str, Any] | None = None
         pipeline = self._services.answerer.answer(self._question)
@@ -153,18 +197,22 @@ class Exchange:
                             yield opening
                     if isinstance(step, Written):
                         piece = self._composer.add(step.sentence, step.citations)
-                        yield self._delta(message, piece.delta, piece.sentence)
+                        if self._form.schema is None:
+                            yield self._delta(message, piece.delta, piece.sentence)
                         continue
                     if not self._composer.sentences:
                         piece = self._composer.abstain(step.answer.closest)
-                        yield self._delta(message, piece.delta, None)
+                        if self._form.schema is None:
+                            yield self._delta(message, piece.delta, None)
+                    elif self._form.schema is not None:
+                        yield await self._fill(message)
                     for closing in self._close(message, step.answer):
                         yield closing
                     response = self._completed(step.answer)
                     await self._keep(step.answer, response)
                     yield self._event("response.completed", response=response)
 
-    def _event(self, name: str, **payload: Any) -> tuple[str, dict[str, Any]]:
+    def _event(self, name: str, /, **payload: Any) -> tuple[str, dict[str, Any]]:
         numbered = {"type": name, "sequence_number": self._sequence, **payload}
         self._sequence += 1
         return name, numbered
@@ -205,12 +253,56 @@ class Exchange:
             **own,
         )
 
+    async def _fill(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The checked sentences as the JSON that the client wants, in one piece."""
+        statements = " ".join(sentence["text"] for sentence in self._composer.sentences)
+        filled = await fill(
+            self._form, self._services.models.generator(), self._question.text, statements
+        )
+        self._used = added(self._used, filled.usage)
+        self._composer.replace(filled.text, unsupported=filled.unsupported)
+        return self._delta(message, filled.text, None)
+
+    def _calls(self, calls: Sequence[ToolCall]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each call as an item of its own, whole."""
+        for call in calls:
+            index = len(self._output)
+            item = {
+                "id": self._services.ids.new("fc"),
+                "type": "function_call",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": "completed",
+            }
+            place = {"item_id": item["id"], "output_index": index}
+            begun = item | {"arguments": "", "status": "in_progress"}
+            kind = "response.function_call_arguments"
+            yield self._event("response.output_item.added", output_index=index, item=begun)
+            yield self._event(f"{kind}.delta", **place, delta=call.arguments)
+            yield self._event(f"{kind}.done", **place, name=call.name, arguments=call.arguments)
+            yield self._event("response.output_item.done", output_index=index, item=item)
+            self._output.append(item)
+
+    def _unanswered(self) -> Answer:
+        """What is kept where functions have to be called first."""
+        return Answer(
+            id=self._services.ids.new("ans"),
+            question=self._question.text,
+            created_at=self._clock.now(),
+            as_of=self._question.as_of,
+            abstained=True,
+            writer="functions",
+        )
+
     def _close(self, message: dict[str, Any], answer: Answer) -> list[tuple[str, dict[str, Any]]]:
         """The message's last events. Annotations ride in `annotation.added` and, later, in the
         completed response only: clients that gather all of them would list a source twice."""
         index = len(self._output)
         place = {"item_id": message["id"], "output_index": index, "content_index": 0}
         text = self._composer.text
+        refusal = self._form.schema is not None and not self._composer.sentences
+        whole = _refusal_part(text) if refusal else _text_part(text)
         own = {"gnomon": self._composer.extension(answer, self._ignored)}
         done = message | {"status": "completed"}
         events = [
@@ -221,26 +313,27 @@ class Exchange:
                 annotation=annotation,
             )
             for i, annotation in enumerate(self._composer.annotations)
+            if not refusal
         ]
+        if not refusal:
+            done_text = self._event("response.output_text.done", **place, text=text, logprobs=[])
+            events.append(done_text)
         events += [
-            self._event("response.output_text.done", **place, text=text, logprobs=[]),
-            self._event("response.content_part.done", **place, part=_text_part(text)),
+            self._event("response.content_part.done", **place, part=whole),
             self._event(
                 "response.output_item.done",
                 output_index=index,
-                item=done | {"content": [_text_part(text)]} | own,
+                item=done | {"content": [whole]} | own,
             ),
         ]
-        part = _text_part(text, self._composer.annotations)
+        part = whole if refusal else _text_part(text, self._composer.annotations)
         self._output.append(done | {"content": [part]} | own)
         return events
 
     @property
     def _searches(self) -> str:
         """Which search the client declared and so expects to see; empty if none."""
-        if not self._body.tools:
-            return ""
-        return "web" if self._meant.web else "x"
+        return "web" if self._meant.web else "x" if self._meant.x else ""
 
     def _head(self) -> dict[str, Any]:
         body = self._body
@@ -261,7 +354,7 @@ class Exchange:
             "presence_penalty": 0.0,
             "service_tier": "default",
             "store": body.store is not False,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": dict(self._form.wanted)},
             "tool_choice": body.tool_choice or "auto",
             "tools": body.tools or [],
             "top_logprobs": 0,
@@ -269,7 +362,7 @@ class Exchange:
         } | {name: value for name, value in given.items() if value is not None}
 
     def _completed(self, answer: Answer) -> dict[str, Any]:
-        usage = answer.usage
+        usage = added(answer.usage, self._used)
         searched = 1 if self._searches else 0
         return self._base | {
             "status": "completed",
@@ -377,6 +470,41 @@ def _history(services: Services, previous_id: str) -> tuple[Turn, ...]:
             hint="Responses made with store=false cannot be continued.",
         )
     return tuple(services.threads.history(previous_id))
+
+
+def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these items hold results of calls that an earlier response asked for."""
+    made = {item.get("call_id") for item in items if item.get("type") == "function_call"}
+    return any(
+        item.get("type") == "function_call_output" and item.get("call_id") not in made
+        for item in items
+    )
+
+
+def _items(services: Services, response_id: str) -> list[dict[str, Any]]:
+    """What was said and done up to and with a stored response, oldest first."""
+    chain: list[list[dict[str, Any]]] = []
+    at: str | None = response_id
+    while at is not None and len(chain) < MAX_TURNS:
+        stored = services.threads.get(at)
+        if stored is None or "response" not in stored.response:
+            break
+        response = stored.response["response"]
+        chain.append([*stored.response["input"], *response["output"]])
+        at = response.get("previous_response_id")
+    return [item for items in reversed(chain) for item in items]
+
+
+def added(one: Usage, two: Usage) -> Usage:
+    """The tokens of both."""
+    return Usage(
+        input_tokens=one.input_tokens + two.input_tokens,
+        output_tokens=one.output_tokens + two.output_tokens,
+    )
+
+
+def _refusal_part(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}
 
 
 def _text_part(text: str, annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Annotated, Any
@@ -55,10 +55,19 @@ async def list_sources(request: Request) -> Response:
 
 @router.post("/v1/sources", summary="Follow a source", status_code=201)
 async def add_source(body: NewSource, request: Request) -> Response:
-    """Find out what the text is, and follow it from now on."""
+    """Find out what the text is, and follow it from now on. An OPML list brings all its feeds."""
     services = services_of(request)
-    config = await _wanted(body, services)
-    if any(c.name == config.name for c in await asyncio.to_thread(services.record.sources)):
+    configs = await _wanted(body, services)
+    followed = {c.name for c in await asyncio.to_thread(services.record.sources)}
+    if len(configs) > 1:
+        new = [config for config in configs if config.name not in followed]
+        for config in new:
+            await services.runner.add(config)
+        return JsonResponse(
+            {"added": [c.name for c in new], "known": len(configs) - len(new)}, status_code=201
+        )
+    (config,) = configs
+    if config.name in followed:
         raise ApiError(
             409,
             f"{shown(config.name)} is followed already.",
@@ -70,19 +79,29 @@ async def add_source(body: NewSource, request: Request) -> Response:
     return JsonResponse(_described(services, config), status_code=201)
 
 
-async def _wanted(body: NewSource, services: Services) -> SourceConfig:
-    """The source that is asked for."""
+async def _wanted(body: NewSource, services: Services) -> Sequence[SourceConfig]:
+    """The sources that are asked for; at least one."""
     text, name = (body.url or body.text or "").strip(), (body.name or "").strip()
     if body.name is not None and not (name and name.isprintable()):
         raise bad_request(f"name = {shown(body.name)} cannot be a name.", param="name")
+    found: Sequence[SourceConfig]
     if body.type is not None and not text:
-        config = SourceConfig(name=name or body.type, type=body.type, settings=body.settings)
+        found = (SourceConfig(name=name or body.type, type=body.type),)
     elif text:
-        config = await services.identify(f"{body.type}:{text}" if body.type else text)
-        settings = {**config.settings, **body.settings}
-        config = msgspec.structs.replace(config, name=name or config.name, settings=settings)
+        typed = f"{body.type}:{text}" if body.type else text
+        survey = services.survey
+        found = await survey(typed) if survey else (await services.identify(typed),)
     else:
         raise bad_request("url is missing: what should be followed?", param="url")
+    if len(found) > 1 and (name or body.title is not None):
+        raise bad_request(
+            f"{shown(text)} is a list of {len(found):,} feeds, which cannot all have one name.",
+            param="name",
+        )
+    return [_as_asked(config, body, name, services) for config in found]
+
+
+def _as_asked(config: SourceConfig, body: NewSource, name: str, services: Services) -> SourceConfig:
     if config.type in _READS_FILES and services.settings.server.api_key is not None:
         raise ApiError(
             403,
@@ -92,6 +111,8 @@ async def _wanted(body: NewSource, services: Services) -> SourceConfig:
         )
     return msgspec.structs.replace(
         config,
+        name=name or config.name,
+        settings={**config.settings, **body.settings},
         title=body.title if body.title is not None else config.title,
         keep=timedelta(days=body.keep_days) if body.keep_days else config.keep,
     )

@@ -12,7 +12,7 @@ from gnomon.answer.base import AnswerEvent, Question, Turn
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
 from gnomon.index.base import Index
-from gnomon.models.base import ModelState
+from gnomon.models.base import Generator, ModelState
 from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, SourceConfig, SourceState
@@ -92,6 +92,10 @@ class Hub(Protocol):
         """How every model stands."""
         ...
 
+    def generator(self) -> Generator | None:
+        """The language model, if one is ready."""
+        ...
+
 
 class Demo(Protocol):
     """The demo world, while it is shown."""
@@ -123,6 +127,8 @@ class Services:
     identify: Callable[[str], Awaitable[SourceConfig]]
     """From what a person pasted to a source; raises ConfigError or UpstreamError."""
     version: str
+    survey: Callable[[str], Awaitable[Sequence[SourceConfig]]] | None = None
+    """Like `identify`, for whoever can follow a whole list at once."""
     demo: Demo | None = None
     accounts: Accounts | None = None
     token: str = ""
