@@ -203,8 +203,8 @@ class Hub:
             "generator",
             self._embedded.name,
             "ready",
-            "The embedded language model is ready. It chats and judges; answers quote, because it is "
-            "too small to be trusted with facts.",
+            "The embedded language model is ready. It chats; answers quote, since it is too small "
+            "to be trusted with facts.",
             size,
         )
 

@@ -153,8 +153,8 @@ def answer_json(answer: Answer, base_url: str) -> dict[str, Any]:
         "superseded": [s.citation for s in answer.superseded],
     }
     for name, citations in beside.items():
-        for shown, citation in zip(plain[name], citations, strict=True):
-            shown["citation"] = citation_json(citation, base_url)
+        for plainly, citation in zip(plain[name], citations, strict=True):
+            plainly["citation"] = citation_json(citation, base_url)
     plain["text"] = answer.text
     return plain
 
