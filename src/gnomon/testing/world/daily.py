@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from gnomon.testing.world.model import OUTLETS, Fact, Item, Topic, Version
-from gnomon.testing.world.prose import write
+from gnomon.testing.world.moments import Moment
 from gnomon.testing.world.script import copies
+from gnomon.testing.world.talk import LANGS, grammar
 
 DAY = timedelta(days=1)
 DENSE = timedelta(hours=5)
@@ -28,6 +29,22 @@ DENSE = timedelta(hours=5)
 SPILL = timedelta(hours=2)
 """How long after its day something may still be published."""
 
+_STREETS = (
+    "Tanner's Row",
+    "Candle Lane",
+    "Orchard Hill",
+    "Ropewalk Road",
+    "Chapel Steps",
+    "Mason Street",
+    "Skipper's Way",
+    "Gasworks Lane",
+    "Almond Court",
+    "Willow Bank",
+    "Customs Street",
+    "Quarry Road",
+)
+_SOMETIMES = ("noticeboard", "bote", "faro")
+"""Who tells of a disruption only every other time."""
 _PLACES = {"parking.harbour": "Harbour car park", "parking.station": "Station car park"}
 
 
@@ -96,12 +113,17 @@ class _Making:
                     r"interrupted",
                     r"stays in port",
                     r"no ferry",
+                    r"eingestellt",
+                    r"suspendido",
+                    r"no circula",
                 ),
                 (
                     r"(runs|running|sails) again",
                     r"resumed",
                     r"taken up again",
                     r"back to the island",
+                    r"(fährt|verkehrt|legt) wieder",
+                    r"vuelve a navegar|circula de nuevo|ha reanudado",
                 ),
             ),
             every_h=5,
@@ -115,12 +137,17 @@ class _Making:
             Topic(id="bridge.state", questions=()),
             ("closed", "open"),
             (
-                (r"Mill Bridge\b[^.]{0,40}\b(closed|shut)", r"temporary closure$"),
+                (
+                    r"Mill Bridge\b[^.]{0,40}\b(closed|shut|gesperrt|cerrado)",
+                    r"temporary closure$",
+                ),
                 (
                     r"fully open",
                     r"open to all traffic",
                     r"both lanes",
                     r"closure (has )?ended",
+                    r"wieder (in beiden|frei|für alle frei)",
+                    r"abierto de nuevo",
                 ),
             ),
             every_h=8,
@@ -130,7 +157,7 @@ class _Making:
 
     def traffic(self) -> None:
         rng = self._rng("traffic")
-        streets = rng.sample(_bank()["words"]["street"], 12)
+        streets = rng.sample(_STREETS, len(_STREETS))
         for street, at in zip(streets, self._moments(rng, 100, thin=2), strict=False):
             topic = Topic(
                 id=f"traffic.{street}",
@@ -185,8 +212,8 @@ class _Making:
                 values={
                     "t": t,
                     "w": rng.randrange(6, 58),
-                    "sky": rng.choice(_bank()["words"]["sky"]),
-                    "wind": rng.choice(_bank()["words"]["wind"]),
+                    "sky": rng.choice(_bank()["weather"]["sky"]),
+                    "wind": rng.choice(_bank()["weather"]["wind"]),
                 },
             )
 
@@ -209,7 +236,7 @@ class _Making:
 
     def matches(self) -> None:
         rng = self._rng("match")
-        words = _bank()["words"]
+        words = _bank()["match"]
         homes, aways = rng.sample(words["home"], 3), rng.sample(words["away"], 3)
         for home, away, begin in zip(homes, aways, self._moments(rng, 400, thin=1), strict=False):
             sport = rng.choice(words["sport"])
@@ -244,10 +271,11 @@ class _Making:
         kinds = _bank()["chatter"]
         for at in self._moments(rng, 3, thin=14):
             # Citizens write twice as often as everybody else together.
-            kind = rng.choice(kinds)
-            if kind["outlet"] != "noticeboard" and rng.random() < 0.4:
-                kind = rng.choice([k for k in kinds if k["outlet"] == "noticeboard"])
-            self._publish(kind["outlet"], at, kind.get("title", ""), kind["text"], {})
+            if rng.random() < 0.66:
+                self._publish("noticeboard", at, "", "<post>", {})
+            else:
+                kind = rng.choice(kinds)
+                self._publish(kind["outlet"], at, kind["title"], kind["text"], {})
 
     # -- how they are told ----------------------------------------------------
     def _disrupted(
@@ -294,6 +322,8 @@ class _Making:
             rng = self._rng(f"{topic.id} {label} {moment.isoformat()}")
             told = ((topic.id, label),)
             for outlet in _bank()[name][label]:
+                if outlet in _SOMETIMES and rng.random() < 0.5:
+                    continue
                 delay = timedelta(minutes=rng.randrange(1, 9), seconds=rng.randrange(60))
                 self._say(name, label, outlet, moment + delay, {**values, "from": moment}, told)
 
@@ -349,19 +379,27 @@ class _Making:
         self._serial += 1
         id = f"d{self._number}-{self._serial}"
         rng = self._rng(f"item {id}")
-        everything = {**_drawn(rng), **values}
-        place = f"{self._seed} {id}"
-        author = {"noticeboard": everything["handle"], "herald": everything["person"]}
+        lang = OUTLETS[outlet].lang
+        known = {
+            name: Moment(value, at)
+            if isinstance(value, datetime)
+            else value[LANGS.index(lang)]
+            if isinstance(value, list)
+            else value
+            for name, value in values.items()
+        }
+        words = grammar(lang)
+        author = {"noticeboard": "<handle>", "herald": "<person>"}.get(outlet)
         self.items.append(
             Item(
                 outlet=outlet,
                 id=id,
-                author=author.get(outlet, ""),
+                author=grammar("en").expand(author, rng, {}) if author else "",
                 versions=(
                     Version(
                         at=at,
-                        title=write(title, everything, at, place),
-                        text=write(text, everything, at, place),
+                        title=words.expand(title, rng, known),
+                        text=words.expand(text, rng, known),
                         tells=tells,
                         reliable=OUTLETS[outlet].reliable,
                     ),
@@ -387,17 +425,3 @@ class _Making:
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self._seed} {self._number} {name}")
-
-
-def _drawn(rng: random.Random) -> dict[str, Any]:
-    """A word for every name that prose may use."""
-    words = _bank()["words"]
-    drawn: dict[str, Any] = {name: rng.choice(words[name]) for name in words}
-    drawn["person"] = f"{drawn['first']} {drawn['last']}"
-    drawn["thing"], drawn["thing2"] = rng.sample(words["thing"], 2)
-    drawn["street2"] = rng.choice(words["street"])
-    drawn["weekday2"] = rng.choice(words["weekday"])
-    drawn["n"], drawn["m"] = rng.randrange(12, 96), rng.randrange(2, 12)
-    drawn["n2"] = rng.randrange(2, 80)
-    drawn["age"] = rng.randrange(70, 103)
-    return drawn

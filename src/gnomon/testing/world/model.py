@@ -59,6 +59,7 @@ OUTLETS: Mapping[str, Outlet] = {
             phase_s=17,
         ),
         Outlet(name="bote", title="Averel-Bote", format="rss", lang="de", phase_s=19),
+        Outlet(name="faro", title="El Faro de Averel", format="atom", lang="es", phase_s=29),
         Outlet(name="digest", title="Coastline Digest", format="rss", reliable=False, phase_s=23),
     )
 }
@@ -139,4 +140,6 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     questions: tuple[str, ...]
-    """Phrasings of the same question."""
+    """Phrasings of the same question, in English."""
+    asked: tuple[tuple[str, str], ...] = ()
+    """(language, phrasing) in other languages."""

@@ -1,7 +1,7 @@
 """Moments and numbers as the town's writers put them, and offsets as its scripts put them.
 
-A `Moment` formats itself relative to the time of writing, in English or German, so that prose
-can say "{vote:rel} at {vote:clock}". Nothing here depends on the machine's locale.
+A `Moment` formats itself relative to the time of writing, in English, German or Spanish, so that
+prose can say "{vote:rel} at {vote:clock}". Nothing here depends on the locale of the machine.
 """
 
 from __future__ import annotations
@@ -41,6 +41,22 @@ _MONTHS_DE = [
     "November",
     "Dezember",
 ]
+_DAYS_ES = ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"]
+_MONTHS_ES = [
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+]
+_MONTHS_IN = (_MONTHS, _MONTHS_DE, _MONTHS_ES)
 
 _OFFSET: Final = re.compile(
     r"(?:day(?P<day>[+-]\d+) (?P<clock>\d\d:\d\d)|(?P<name>[a-z]\w*))?"
@@ -89,6 +105,12 @@ class Moment:
                 return f"{at.day} {_MONTHS[at.month - 1]}"
             case "datede":
                 return f"{at.day}. {_MONTHS_DE[at.month - 1]}"
+            case "datees":
+                return f"{at.day} de {_MONTHS_ES[at.month - 1]}"
+            case "dayes":
+                return _DAYS_ES[at.weekday()]
+            case "reles":
+                return self._relative(("hoy", "ayer", "mañana"), f"el {self:dayes}")
             case "day":
                 return _DAYS[at.weekday()]
             case "dayde":
@@ -102,10 +124,10 @@ class Moment:
             case "part":
                 return self._part()
             case "re":
-                english, german = _MONTHS[at.month - 1], _MONTHS_DE[at.month - 1]
+                english, german, spanish = (m[at.month - 1] for m in _MONTHS_IN)
                 return (
                     rf"(\b{at.day}(st|nd|rd|th)? (of )?{english}|{english} {at.day}\b"
-                    rf"|\b{at.day}\. {german})"
+                    rf"|\b{at.day}\. {german}|\b{at.day} de {spanish})"
                 )
         raise ValueError(f"unknown form of a moment: {spec!r}")
 

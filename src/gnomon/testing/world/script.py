@@ -2,7 +2,8 @@
 
 A file holds `[[story]]` tables: `times` (name → offset), `topic` tables with their values and
 the patterns by which an answer is known, and `item` tables in the words of each outlet.
-`nothing` tables are questions that no item ever answers.
+`nothing` tables are questions that no item ever answers. `[[more]]` tables add to a story what it
+says, and how one asks for it, in other languages.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ def load(seed: int, start: datetime) -> Script:
     facts: list[Fact] = []
     topics: list[Topic] = []
     nothings: list[Nothing] = []
+    more = {each["story"]: each for file in _files() for each in file.get("more", ())}
     for file in _files():
         for story in file.get("story", ()):
             named: dict[str, datetime] = {}
             for name, text in story.get("times", {}).items():
                 named[name] = moment(text, start, named)
             values = {**cast, **named}
-            told = _Story(story, values, named, start, seed)
+            told = _Story(story, more.get(story["name"], {}), values, named, start, seed)
             topics += told.topics()
             facts += told.facts()
             items += told.items()
@@ -88,12 +90,14 @@ class _Story:
     def __init__(
         self,
         table: Mapping[str, Any],
+        more: Mapping[str, Any],
         values: Mapping[str, Any],
         named: Mapping[str, datetime],
         start: datetime,
         seed: int,
     ) -> None:
         self._table = table
+        self._more = more
         self._values = values
         self._named = named
         self._start = start
@@ -103,27 +107,34 @@ class _Story:
     def topics(self) -> Iterator[Topic]:
         for table in self._table.get("topic", ()):
             questions = (table["question"], *table.get("also", ()))
+            asked = self._more.get("asked", {}).get(table["id"], {})
             yield Topic(
                 id=table["id"],
                 questions=tuple(fill(q, self._values, self._start) for q in questions),
+                asked=tuple(
+                    (lang, fill(q, self._values, self._start))
+                    for lang, phrasings in asked.items()
+                    for q in phrasings
+                ),
             )
 
     def facts(self) -> Iterator[Fact]:
         for table in self._table.get("topic", ()):
+            others = self._more.get("answers", {}).get(table["id"], {})
             for value in table["value"]:
+                answers = (*value.get("answers", ()), *others.get(value["label"], ()))
                 begins = self._at(value["from"]) if "from" in value else self._start - LONG_AGO
                 yield Fact(
                     topic=table["id"],
                     label=value["label"],
                     says=fill(value["says"], self._values, begins),
-                    answers=tuple(
-                        pattern(a, self._values, begins) for a in value.get("answers", ())
-                    ),
+                    answers=tuple(pattern(a, self._values, begins) for a in answers),
                     start=begins,
                 )
 
     def items(self) -> Iterator[Item]:
-        for number, table in enumerate(self._table["item"], 1):
+        tables = (*self._table["item"], *self._more.get("item", ()))
+        for number, table in enumerate(tables, 1):
             outlet = OUTLETS[table["outlet"]]
             id = f"{self._name}-{number}"
             place = f"{self._seed} {id}"

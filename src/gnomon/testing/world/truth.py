@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -20,6 +22,11 @@ DAILY = timedelta(days=2)
 """How far back the items of daily life count."""
 MEASURED = timedelta(hours=6)
 """A measurement older than this is no answer to a question about now."""
+
+
+Trap: TypeAlias = Literal["", "stale", "near_miss", "not_yet"]
+"""`stale`: an earlier value is still to be found. `near_miss`: it sounds like the news, and nothing
+ever answers it. `not_yet`: it will be answered, but nobody has said so."""
 
 
 class TruthQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +46,13 @@ class TruthQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """When the first reliable item that states it could be seen."""
     supporting: tuple[str, ...] = ()
     """Keys of the items visible now that state it."""
+    lang: str = "en"
+    trap: Trap = ""
+    """What makes it easy to fall for: see `Trap`."""
+    valid_from: datetime | None = None
+    """Since when the right value has been true, whether anybody knew or not."""
+    valid_until: datetime | None = None
+    """When it stops being true; None if nothing is known of an end by the moment asked for."""
 
     def right(self, answer: str) -> bool:
         """Whether `answer` states the right value."""
@@ -64,16 +78,22 @@ class Truth:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def questions(self, at: datetime) -> list[TruthQuestion]:
-        """Every question at `at`: answerable ones, those not known yet, and near-misses."""
+    def questions(self, at: datetime, langs: Sequence[str] = ("en",)) -> list[TruthQuestion]:
+        """Every question at `at`: answerable ones, those not known yet, and near-misses.
+
+        In those of `langs` that a question is known in; near-misses are asked in English.
+        """
         spoken = self._spoken(at)
         asked: list[TruthQuestion] = []
         for topic in self.world.topics(at):
-            asked += self._ask(topic, spoken.get(topic.id, []), at)
-        asked += [
-            TruthQuestion(text=nothing.question, topic="nothing", answerable=False)
-            for nothing in self.world.nothings
-        ]
+            asked += self._ask(topic, spoken.get(topic.id, []), at, langs)
+        if "en" in langs:
+            asked += [
+                TruthQuestion(
+                    text=nothing.question, topic="nothing", answerable=False, trap="near_miss"
+                )
+                for nothing in self.world.nothings
+            ]
         return asked
 
     def known(self, topic: str, at: datetime) -> Report | None:
@@ -84,7 +104,9 @@ class Truth:
         """Everything visible at `at` that states a value of `topic`, right or outdated."""
         return self._reports(topic, self._spoken(at).get(topic, []), at)
 
-    def _ask(self, topic: Topic, items: list[Item], at: datetime) -> list[TruthQuestion]:
+    def _ask(
+        self, topic: Topic, items: list[Item], at: datetime, langs: Sequence[str]
+    ) -> list[TruthQuestion]:
         reports = self._reports(topic.id, items, at)
         newest = _newest(reports)
         daily = topic.id not in self.world.story_topics
@@ -92,14 +114,18 @@ class Truth:
             if daily or any(_seen(item, at) for item in items):
                 return []
             return [
-                TruthQuestion(text=text, topic=topic.id, answerable=False)
-                for text in topic.questions
+                TruthQuestion(
+                    text=text, topic=topic.id, answerable=False, lang=lang, trap="not_yet"
+                )
+                for lang, text in _phrasings(topic, langs)
             ]
         fact = newest.fact
         if daily and at - fact.start > MEASURED:
             return []
         telling = [report for report in reports if report.fact == fact]
-        before = [f for f in self.world.facts(topic.id, fact.start) if f.label != fact.label]
+        facts = self.world.facts(topic.id, at)
+        before = [f for f in facts if f.start <= fact.start and f.label != fact.label]
+        later = [f.start for f in facts if f.start > fact.start]
         return [
             TruthQuestion(
                 text=text,
@@ -110,8 +136,12 @@ class Truth:
                 says=fact.says,
                 since=min(report.since for report in telling if report.version.reliable),
                 supporting=tuple(report.item.key for report in telling),
+                lang=lang,
+                trap="stale" if before else "",
+                valid_from=fact.start,
+                valid_until=min(later, default=None),
             )
-            for text in topic.questions
+            for lang, text in _phrasings(topic, langs)
         ]
 
     def _spoken(self, at: datetime) -> dict[str, list[Item]]:
@@ -137,6 +167,11 @@ class Truth:
                 since = observed_at(item, version.at)
                 reports.append(Report(fact=meant[-1], item=item, version=version, since=since))
         return reports
+
+
+def _phrasings(topic: Topic, langs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    every = (*(("en", text) for text in topic.questions), *topic.asked)
+    return (each for each in every if each[0] in langs)
 
 
 def _seen(item: Item, at: datetime) -> Version | None:
