@@ -126,9 +126,11 @@ async def _serve(
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         house = await stack.enter_async_context(opened(settings, follow=follow))
+        doors = create_app(house.services(on_damage=failures.append, token=token))
+        stack.push_async_callback(doors.state.jobs.aclose)
         web = uvicorn.Server(
             uvicorn.Config(
-                create_app(house.services(on_damage=failures.append, token=token)),
+                doors,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -25,6 +25,7 @@ from gnomon.serve import (
 )
 from gnomon.serve.access import Access
 from gnomon.serve.guard import Guard, is_loopback
+from gnomon.serve.jobs import Jobs
 from gnomon.serve.services import Services
 
 PAGE = Path(__file__).parent / "page"
@@ -59,6 +60,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.jobs = Jobs(services.clock)
     errors.install(app)
     for room in (
         system,

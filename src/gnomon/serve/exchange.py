@@ -28,7 +28,7 @@ from gnomon.serve.conversation import (
     mode_of,
     question_text,
 )
-from gnomon.serve.errors import ApiError, shown, told
+from gnomon.serve.errors import ApiError, bad_request, shown, told
 from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
@@ -48,6 +48,7 @@ class ResponsesRequest(BaseModel):
     instructions: str | None = None
     stream: bool | None = None
     store: bool | None = None
+    background: bool | None = None
     previous_response_id: str | None = None
     max_output_tokens: int | None = Field(None, ge=1, le=100_000)
     tools: list[dict[str, Any]] | None = None
@@ -97,6 +98,10 @@ class Exchange:
     async def begin(cls, body: ResponsesRequest, services: Services, base_url: str) -> Exchange:
         """Check everything that can be refused before the first event is sent."""
         mode = mode_of(body.model)
+        if body.background and body.store is False:
+            raise bad_request(
+                "background needs store: the answer is fetched later.", param="background"
+            )
         form = form_of((body.text or {}).get("format"), "text.format")
         functions, tools = client_functions(body.tools, body.tool_choice)
         meant = narrow(tools, body.search_parameters, services.clock)
@@ -133,6 +138,23 @@ class Exchange:
             form=form,
         )
 
+    @property
+    def id(self) -> str:
+        """The response's id."""
+        return self._id
+
+    async def begin_in_background(self) -> dict[str, Any]:
+        """Store that it has begun; the response as it stands."""
+        response = self._base | {"status": "in_progress", "output": []}
+        await self._keep(self._unanswered(), response)
+        return response
+
+    async def cancelled(self) -> dict[str, Any]:
+        """Store that it was cancelled; the response as it stands then."""
+        response = self._base | {"status": "cancelled", "output": list(self._output)}
+        await self._keep(self._unanswered(), response)
+        return response
+
     async def run(self) -> dict[str, Any]:
         """The finished response."""
         response: dict[str, Any] = {}
@@ -143,14 +165,23 @@ class Exchange:
         return response
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """The response as server-sent events; failures become `response.failed`."""
+        """The response as server-sent events."""
+        async with aclosing(self.events()) as events:
+            async for name, payload in events:
+                yield event(name, payload)
+
+    async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        """(type, payload) of each event; a failure becomes `response.failed`."""
         try:
             async with aclosing(self._events()) as events:
-                async for name, payload in events:
-                    yield event(name, payload)
+                async for one in events:
+                    yield one
         except Exception as error:
             public = told(error, self._services, "response")
-            yield event(*self._failed(public.code, str(public)))
+            failed = self._failed(public.code, str(public))
+            if self._body.background:
+                await self._keep(self._unanswered(), failed[1]["response"])
+            yield failed
 
     async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         empty = self._base | {"status": "in_progress", "output": []}
@@ -347,7 +378,7 @@ class Exchange:
             "object": "response",
             "created_at": int(self._clock.now().timestamp()),
             "model": body.model,
-            "background": False,
+            "background": bool(body.background),
             "frequency_penalty": 0.0,
             "metadata": body.metadata or {},
             "parallel_tool_calls": True,

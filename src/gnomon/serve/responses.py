@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -10,6 +11,8 @@ from starlette.responses import Response
 
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange, ResponsesRequest
+from gnomon.serve.jobs import Jobs
+from gnomon.serve.people import identity_of
 from gnomon.serve.services import Services, Thread
 from gnomon.serve.sse import EventStream, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -22,21 +25,61 @@ async def create_response(body: ResponsesRequest, request: Request) -> Response:
     """Answer, whole or as a stream of typed events."""
     services = services_of(request)
     exchange = await Exchange.begin(body, services, base_url(request, services))
+    if body.background:
+        job = await _jobs(request).start(exchange, identity_of(request).user_id)
+        if body.stream:
+            return EventStream(job.stream(-1), services.clock)
+        return JsonResponse(job.response)
     if body.stream:
         return EventStream(exchange.stream(), services.clock)
     return JsonResponse(await unless_gone(exchange.run(), request.receive))
 
 
 @router.get("/v1/responses/{response_id}", summary="Read a stored response")
-def get_response(response_id: str, request: Request) -> Response:
-    """The response as it was sent."""
-    return JsonResponse(_stored(services_of(request), response_id).response["response"])
+async def get_response(
+    response_id: str,
+    request: Request,
+    stream: bool = False,
+    starting_after: Annotated[int, Query(ge=-1, le=2**31)] = -1,
+) -> Response:
+    """The response as it was sent, or stands; with `stream`, its events behind `starting_after`."""
+    services = services_of(request)
+    stored = await asyncio.to_thread(_stored, services, response_id)
+    job = _jobs(request).get(response_id)
+    if stream:
+        if job is None:
+            raise bad_request(
+                "The events of this response are not kept any more; read it without stream.",
+                param="stream",
+                code="response.no_stream",
+            )
+        return EventStream(job.stream(starting_after), services.clock)
+    if job is not None:
+        return JsonResponse(job.response)
+    return JsonResponse(_settled(stored.response["response"]))
+
+
+@router.post("/v1/responses/{response_id}/cancel", summary="Cancel a background response")
+async def cancel_response(response_id: str, request: Request) -> Response:
+    """Stop what is being made; one that has ended stays as it is."""
+    stored = await asyncio.to_thread(_stored, services_of(request), response_id)
+    response = stored.response["response"]
+    if not response.get("background"):
+        raise bad_request(
+            "Only responses made with background can be cancelled; close the others' connection.",
+            param="response_id",
+        )
+    job = _jobs(request).get(response_id)
+    return JsonResponse(await job.cancel() if job is not None else _settled(response))
 
 
 @router.delete("/v1/responses/{response_id}", summary="Forget a stored response")
-def delete_response(response_id: str, request: Request) -> Response:
+async def delete_response(response_id: str, request: Request) -> Response:
     """Remove it from the store."""
-    if not services_of(request).threads.delete(response_id):
+    job = _jobs(request).get(response_id)
+    if job is not None:
+        await job.cancel()
+    if not await asyncio.to_thread(services_of(request).threads.delete, response_id):
         raise _unknown(response_id)
     return JsonResponse({"id": response_id, "object": "response", "deleted": True})
 
@@ -68,6 +111,18 @@ def get_input_items(
             "has_more": len(items) > limit,
         }
     )
+
+
+def _jobs(request: Request) -> Jobs:
+    return cast(Jobs, request.app.state.jobs)
+
+
+def _settled(response: dict[str, Any]) -> dict[str, Any]:
+    """A stored response; one that no job makes any more has failed."""
+    if response["status"] != "in_progress":
+        return response
+    error = {"code": "server_error", "message": "Gnomon was restarted while this was being made."}
+    return response | {"status": "failed", "error": error}
 
 
 def _stored(services: Services, response_id: str) -> Thread:
