@@ -66,6 +66,11 @@ class Talk:
         self._protocol.send_text(text.encode())
         await self.flush()
 
+    async def ping(self) -> None:
+        """Send a heartbeat."""
+        self._protocol.send_ping(b"")
+        await self.flush()
+
     async def flush(self) -> None:
         """Write what the protocol wants written."""
         for data in self._protocol.data_to_send():
