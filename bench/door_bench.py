@@ -20,7 +20,6 @@ import httpx2
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
-
 from gnomon.clock import SystemClock
 from gnomon.net.door import Door
 from gnomon.settings import Net
