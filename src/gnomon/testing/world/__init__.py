@@ -7,7 +7,7 @@ serves it all as real feeds, `judge` and `score` say how good answers are. Nothi
 from gnomon.testing.world.demo import BANNER, DemoTown
 from gnomon.testing.world.report import describe
 from gnomon.testing.world.score import Judged, Outcome, Score, judge, score
-from gnomon.testing.world.truth import Truth, TruthQuestion
+from gnomon.testing.world.truth import Span, Truth, TruthQuestion
 from gnomon.testing.world.world import World
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Judged",
     "Outcome",
     "Score",
+    "Span",
     "Truth",
     "TruthQuestion",
     "World",

@@ -14,7 +14,7 @@ from typing import Any, Final
 _TOKEN: Final = re.compile(r"<([a-z]\w*)>|\{([a-z_]\w*)(?::([a-z]+))?\}|([\[\]|])")
 _SENTENCE_START: Final = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n)|(?<=[¡¿]))[a-zäöüáéíóúñ]")
 _CONTRACTED: Final = re.compile(r"\b([dD]e|[aA]) el (?=[a-z])")
-_STOPS: Final = re.compile(r"([.,?!])[.,]+")
+_STOPS: Final = re.compile(r" *([.,?!])(?: *[.,])*")
 _GAP: Final = re.compile(r"[ \n]*\n[ \n]*|  +")
 
 Writer = Callable[[Callable[[], float], Mapping[str, Any], list[str]], None]
@@ -27,6 +27,7 @@ class Grammar:
     def __init__(self, rules: Mapping[str, Sequence[str]]) -> None:
         self._rules: dict[str, Writer] = {}
         self._texts: dict[str, Writer] = {}
+        self._options = dict(rules)
         for name, options in rules.items():
             self._rules[name] = _choice([self._parse(option) for option in options])
 
@@ -41,6 +42,10 @@ class Grammar:
         parts: list[str] = []
         writer(rng.random, values, parts)
         return finish("".join(parts))
+
+    def words(self, rule: str) -> Sequence[str]:
+        """The options of a rule, as they are written."""
+        return self._options[rule]
 
     def writer(self, rule: str) -> Writer:
         """The rule itself, for who writes many texts and puts the parts together."""

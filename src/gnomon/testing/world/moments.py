@@ -173,3 +173,25 @@ class Number(int):
             case "re":
                 return rf"(?<![\d.,]){grouped.replace(',', '[.,  ]?')}(?![\d]|[.,]\d)"
         return int.__format__(self, spec)
+
+
+class Decimal:
+    """A number with a fixed count of decimal places; `:re` a pattern for any of its spellings."""
+
+    def __init__(self, scaled: int, places: int, mark: str = ".") -> None:
+        self.scaled = scaled
+        self._places = places
+        self._mark = mark
+
+    def said_in(self, lang: str) -> Decimal:
+        """The same number with that language's decimal mark."""
+        return Decimal(self.scaled, self._places, "." if lang == "en" else ",")
+
+    def __str__(self) -> str:
+        whole, rest = divmod(self.scaled, 10**self._places)
+        return f"{whole}{self._mark}{rest:0{self._places}d}"
+
+    def __format__(self, spec: str) -> str:
+        if spec == "re":
+            return rf"(?<![\d.,]){str(self).replace(self._mark, '[.,]')}(?!\d)"
+        return str(self)

@@ -24,9 +24,10 @@ MEASURED = timedelta(hours=6)
 """A measurement older than this is no answer to a question about now."""
 
 
-Trap: TypeAlias = Literal["", "stale", "near_miss", "not_yet"]
-"""`stale`: an earlier value is still to be found. `near_miss`: it sounds like the news, and nothing
-ever answers it. `not_yet`: it will be answered, but nobody has said so."""
+Trap: TypeAlias = Literal["", "stale", "rumour", "near_miss", "not_yet"]
+"""`stale`: an earlier value is still to be found. `rumour`: so is a value that was never true.
+`near_miss`: it sounds like the news, and nothing ever answers it. `not_yet`: it will be answered,
+but nobody has said so."""
 
 
 class TruthQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact from beginning to end, and how it became known."""
+
+    fact: Fact
+    until: datetime | None
+    """When the topic's next value began; None if this one still held at the moment asked for."""
+    known_at: datetime | None
+    """When the first reliable item that states it could be seen; None if none could."""
+    heard_at: datetime | None
+    """When the first item of any kind could be seen."""
+    knew: tuple[tuple[str, datetime], ...]
+    """(outlet, since when it could be read there), earliest first."""
+    supporting: tuple[str, ...]
+    """Keys of the items that state it, in that order."""
+
+
 class Truth:
     """The questions that one can put to a world, with the right answers."""
 
@@ -92,7 +109,7 @@ class Truth:
                 TruthQuestion(
                     text=nothing.question, topic="nothing", answerable=False, trap="near_miss"
                 )
-                for nothing in self.world.nothings
+                for nothing in self.world.near_misses(at)
             ]
         return asked
 
@@ -104,12 +121,22 @@ class Truth:
         """Everything visible at `at` that states a value of `topic`, right or outdated."""
         return self._reports(topic, self._spoken(at).get(topic, []), at)
 
+    def spans(self, topic: str, at: datetime) -> list[Span]:
+        """Everything that was true of `topic` up to `at`, with who knew it when."""
+        facts = self.world.facts(topic, at)
+        reports = self.reports(topic, at)
+        ends = [fact.start for fact in facts]
+        return [
+            _span(fact, until, [r for r in reports if r.fact == fact])
+            for fact, until in zip(facts, [*ends[1:], None], strict=False)
+        ]
+
     def _ask(
         self, topic: Topic, items: list[Item], at: datetime, langs: Sequence[str]
     ) -> list[TruthQuestion]:
         reports = self._reports(topic.id, items, at)
         newest = _newest(reports)
-        daily = topic.id not in self.world.story_topics
+        daily = not self.world.lasts(topic.id)
         if newest is None:
             if daily or any(_seen(item, at) for item in items):
                 return []
@@ -126,6 +153,8 @@ class Truth:
         facts = self.world.facts(topic.id, at)
         before = [f for f in facts if f.start <= fact.start and f.label != fact.label]
         later = [f.start for f in facts if f.start > fact.start]
+        mistaken = _mistaken(topic.id, items, at, {f.label for f in facts})
+        trap: Trap = "rumour" if mistaken else "stale" if before else ""
         return [
             TruthQuestion(
                 text=text,
@@ -137,7 +166,7 @@ class Truth:
                 since=min(report.since for report in telling if report.version.reliable),
                 supporting=tuple(report.item.key for report in telling),
                 lang=lang,
-                trap="stale" if before else "",
+                trap=trap,
                 valid_from=fact.start,
                 valid_until=min(later, default=None),
             )
@@ -167,6 +196,27 @@ class Truth:
                 since = observed_at(item, version.at)
                 reports.append(Report(fact=meant[-1], item=item, version=version, since=since))
         return reports
+
+
+def _span(fact: Fact, until: datetime | None, reports: list[Report]) -> Span:
+    reports = sorted(reports, key=lambda report: report.since)
+    knew: dict[str, datetime] = {}
+    for report in reports:
+        knew.setdefault(report.item.outlet, report.since)
+    return Span(
+        fact=fact,
+        until=until,
+        known_at=min((r.since for r in reports if r.version.reliable), default=None),
+        heard_at=min((r.since for r in reports), default=None),
+        knew=tuple(knew.items()),
+        supporting=tuple(report.item.key for report in reports),
+    )
+
+
+def _mistaken(topic: str, items: list[Item], at: datetime, labels: set[str]) -> bool:
+    """Whether some item says of `topic` what was never true."""
+    seen = [version for item in items if (version := _seen(item, at))]
+    return any(t == topic and label not in labels for v in seen for t, label in v.tells)
 
 
 def _phrasings(topic: Topic, langs: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The town and its time: every item that is published and every fact that is true, for a seed.
 
-The told stories lie around the start; daily life is made a day at a time and forgotten again,
-so a world that runs for months needs no more memory than one that runs for a day.
+The told stories lie around the start; others follow without end (`chronicle`). Daily life is made
+a day at a time and forgotten again: a month of the world takes a few megabytes, not hundreds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from heapq import merge
 
 from gnomon.testing.world import daily
+from gnomon.testing.world.chronicle import Chronicle
 from gnomon.testing.world.model import OUTLETS, Fact, Item, Topic
 from gnomon.testing.world.script import Nothing, load
 
@@ -39,16 +40,27 @@ class World:
         self._story_topics = script.topics
         self.story_topics = frozenset(topic.id for topic in script.topics)
         self.nothings: tuple[Nothing, ...] = script.nothings
+        self._chronicle = Chronicle(seed, self.start)
         self._days: OrderedDict[int, daily.Day] = OrderedDict()
 
     def items(self, since: datetime, until: datetime) -> Iterator[Item]:
         """Items first published in [`since`, `until`), in order."""
         told = self._told[bisect_left(self._told_at, since) : bisect_left(self._told_at, until)]
-        yield from merge(told, self.lived(since, until), key=_order)
+        followed = self._chronicle.items(since, until)
+        yield from merge(told, followed, self.lived(since, until), key=_order)
 
     def told(self, until: datetime) -> list[Item]:
-        """Items of the told stories published before `until`."""
-        return self._told[: bisect_left(self._told_at, until)]
+        """Items of the told stories and of all later storylines published before `until`."""
+        told = self._told[: bisect_left(self._told_at, until)]
+        return told + self._chronicle.items(self.start, until)
+
+    def near_misses(self, at: datetime) -> list[Nothing]:
+        """Questions about what is in the news by `at` that nothing in the world ever answers."""
+        return [*self.nothings, *self._chronicle.nothings(at)]
+
+    def lasts(self, topic: str) -> bool:
+        """Whether what is known of `topic` stays of interest; daily life is only of today."""
+        return topic in self.story_topics or self._chronicle.is_topic(topic)
 
     def lived(self, since: datetime, until: datetime) -> list[Item]:
         """Items of daily life published in [`since`, `until`), in order."""
@@ -63,8 +75,8 @@ class World:
         )
 
     def topics(self, at: datetime) -> list[Topic]:
-        """What one can ask about at `at`: the stories, and the life of the last day and a half."""
-        topics = {topic.id: topic for topic in self._story_topics}
+        """What one can ask about at `at`: stories so far, and the life of the last two days."""
+        topics = {topic.id: topic for topic in (*self._story_topics, *self._chronicle.topics(at))}
         for number in (self._number(at) - 1, self._number(at)):
             for topic in self._day(number).topics:
                 if topic.questions:
@@ -74,6 +86,7 @@ class World:
     def facts(self, topic: str, at: datetime) -> list[Fact]:
         """What became true of `topic` up to `at`, in order; daily life only of the last days."""
         facts = [fact for fact in self._story_facts if fact.topic == topic]
+        facts += self._chronicle.facts(topic, at)
         for number in range(self._number(at) - 2, self._number(at) + 1):
             facts += [fact for fact in self._day(number).facts if fact.topic == topic]
         return sorted((fact for fact in facts if fact.start <= at), key=lambda fact: fact.start)
