@@ -72,6 +72,8 @@ class JetstreamServer:
         """What stands in the repositories, by at-uri."""
         self.handles: dict[str, str] = {}
         """DID by handle, for `resolveHandle`."""
+        self.sent = 0
+        """Number of the newest event that went out on some connection."""
         self.requests: list[str] = []
         """Paths with queries, in order."""
         self._events: deque[Event] = deque()
@@ -304,23 +306,26 @@ class JetstreamServer:
 
     def _publish(self, kind: str, did: str, body: dict[str, Any], collection: str = "") -> None:
         us, seq = self._tick(), self._next_seq
-        self._next_seq += 1
         time = iso(from_us(us), "microseconds")
         head = {"$type": f"{NSID}#{kind}", "seq": seq, "did": did, "time": time}
         line = {"did": did, "time_us": us, "kind": kind}
         line |= {"commit": body} if kind == "commit" else body
-        self._events.append(
-            Event(
-                seq=seq,
-                us=us,
-                kind=kind,
-                did=did,
-                collection=collection,
-                payload={**head, "witnessedAt": time, **body},
-                line=None if kind == "sync" else line,
-                packed={},
-            )
+        event = Event(
+            seq=seq,
+            us=us,
+            kind=kind,
+            did=did,
+            collection=collection,
+            payload={**head, "witnessedAt": time, **body},
+            line=None if kind == "sync" else line,
+            packed={},
         )
+        self.publish([event])
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Send events that were made elsewhere, numbered from `last_seq` + 1 on."""
+        self._events.extend(events)
+        self._next_seq = events[-1].seq + 1
         self._news.set()
         self._news = asyncio.Event()
 
@@ -471,6 +476,7 @@ class JetstreamServer:
         data, text = self._form(wish, event)
         if not wish.most_bytes or len(data) <= wish.most_bytes:
             await connection.send(data, text=text)
+        self.sent = max(self.sent, event.seq)
 
     def _form(self, wish: Wish, event: Event) -> tuple[bytes, bool]:
         """The bytes of an event, and whether they are text."""
