@@ -38,7 +38,8 @@ def town_of(settings: Settings, clock: Clock) -> DemoTown:
         start = clock.now()
     settings.home.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"seed": seed, "start": start.isoformat()}), "utf-8")
-    return DemoTown(seed=seed, start=start, clock=clock)
+    posts_per_s = settings.demo.posts_per_s
+    return DemoTown(seed=seed, start=start, clock=clock, posts_per_s=posts_per_s)
 
 
 class Showing:

@@ -156,6 +156,12 @@ class Demo(_Section):
         "auto", description="`auto`: show the demo world until a real source has answered."
     )
     seed: int = Field(1, description="Seed of the simulated town.")
+    posts_per_s: float = Field(
+        0.02,
+        ge=0,
+        le=10_000,
+        description="Posts a second that its citizens write on each simulated network.",
+    )
 
 
 class Settings(_Section):

@@ -58,14 +58,13 @@ async def test_it_leaves_at_once_when_the_first_source_answers(tmp_path: Path) -
     async with FeedServer() as server:
         config = news(server)
         async with opened(settings(tmp_path, server.host_port), follow=True) as house:
-            services = house.services(on_damage=pytest.fail)
-            assert services.demo and services.demo.questions
+            assert house.demo and house.demo.questions
             assert len(house.record.source_stats()) > 5
             await house.runner.add(config)
-            await until(lambda: not services.demo and not traces(house))
-            assert not services.demo
+            await until(lambda: not house.demo and not traces(house))
+            assert not house.demo
             assert traces(house) == []
-            assert services.demo is not None and services.demo.questions == ()
+            assert house.demo.questions == () and house.demo.banner == ""
             await until(lambda: bool(house.index.search(Query(text="harbour report")).hits))
             assert house.index.search(Query(text="harbour report")).hits
         # Nor does it come back, also where nobody answers any more.

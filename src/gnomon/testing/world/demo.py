@@ -1,23 +1,32 @@
-"""The demo world as a running service: feeds on loopback, its past, and what it is.
+"""The demo world as a running service: feeds and networks on loopback, its past, and what it is.
 
-Everything goes through the real feed connector; nothing in the demo knows the record or the
-index. The start is the caller's to keep, so that the same town is there after a restart.
+Everything goes through the real connectors; nothing in the demo knows the record or the index.
+The start is the caller's to keep, so that the same town is there after a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from gnomon.clock import Clock
 from gnomon.testing.feed_server import FeedServer, Reply, Request, conditional
 from gnomon.testing.scripted_feed import ScriptedPage
 from gnomon.testing.world import feeds
+from gnomon.testing.world.bluesky import BlueskyTown
+from gnomon.testing.world.crowd import Crowd
+from gnomon.testing.world.mastodon import MastodonTown
 from gnomon.testing.world.model import OUTLETS, Item, Outlet
+from gnomon.testing.world.networks import Network, Pump
 from gnomon.testing.world.truth import Truth
 from gnomon.testing.world.world import World
 from gnomon.types import Delete, SourceConfig, Upsert
 
+NETWORKS: Mapping[str, Callable[[Clock], Network]] = {
+    "bluesky": BlueskyTown,
+    "mastodon": MastodonTown,
+}
 BANNER = "Demo world: nothing here is news. Quillhaven, its people and its papers are invented."
 _PAGES = 2_000
 _CHANGEABLE = ("bridge.state", "ferry.state", "storm.warning")
@@ -32,23 +41,62 @@ class DemoTown:
     """Quillhaven, served on a free port of loopback, as it is at the clock's moment."""
 
     def __init__(
-        self, *, seed: int, start: datetime, clock: Clock, interval_s: float = 20.0
+        self,
+        *,
+        seed: int,
+        start: datetime,
+        clock: Clock,
+        interval_s: float = 20.0,
+        posts_per_s: float = 0.0,
+        networks: Sequence[str] = tuple(NETWORKS),
     ) -> None:
+        """`posts_per_s` is how much citizens write on each of `networks`, as far as it takes it.
+
+        With 0 there are feeds only.
+        """
         self.world = World(seed, start)
         self.truth = Truth(self.world)
         self._clock = clock
         self._interval_s = interval_s
         self._server = FeedServer(clock=clock, kept_requests=100)
         self._pages: dict[str, None] = {}
+        self._networks = [NETWORKS[name](clock) for name in networks if posts_per_s]
+        # Each network has its own people: nobody says the same on two.
+        self._pumps = [
+            Pump(
+                network,
+                Crowd(
+                    self.world,
+                    per_s=min(posts_per_s, network.most_per_s),
+                    place=network.source_name,
+                ),
+                clock,
+            )
+            for network in self._networks
+        ]
+        self._pumping: list[asyncio.Task[None]] = []
         for outlet in OUTLETS.values():
             self._server.route(outlet.path, self._feed_of(outlet))
 
     async def start(self) -> None:
         """Serve. Only then do `sources` and `allow` know the port."""
         await self._server.start()
+        for network in self._networks:
+            await network.start()
+        for pump in self._pumps:
+            pump.tick()
+            self._pumping.append(asyncio.create_task(pump.run(), name="demo posts"))
 
     async def stop(self) -> None:
         """Close connections and stop serving."""
+        pumping, self._pumping = self._pumping, []
+        for task in pumping:
+            task.cancel()
+        for ended in await asyncio.gather(*pumping, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+        for network in self._networks:
+            await network.stop()
         await self._server.stop()
 
     @property
@@ -59,11 +107,11 @@ class DemoTown:
     @property
     def allow(self) -> tuple[str, ...]:
         """What the guard must let through, as `net.allow` wants it."""
-        return (self._server.host_port,)
+        return (self._server.host_port, *(network.address for network in self._networks))
 
     def sources(self) -> list[SourceConfig]:
-        """One feed source for each outlet; their names survive restarts, their addresses not."""
-        return list(self._configs().values())
+        """One source for each outlet and network; names survive restarts, addresses do not."""
+        return [*self._configs().values(), *(network.source() for network in self._networks)]
 
     def history(
         self, until: datetime, since: datetime | None = None

@@ -14,7 +14,7 @@ from typing import Any, Final
 _TOKEN: Final = re.compile(r"<([a-z]\w*)>|\{([a-z_]\w*)(?::([a-z]+))?\}|([\[\]|])")
 _SENTENCE_START: Final = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n)|(?<=[¡¿]))[a-zäöüáéíóúñ]")
 _CONTRACTED: Final = re.compile(r"\b([dD]e|[aA]) el (?=[a-z])")
-_STOPS: Final = re.compile(r" *([.,?!])(?: *[.,])*")
+_STOPS: Final = re.compile(r"(?: +(?=[.,?!])|(?<=[.,?!]) *[.,])()")
 _GAP: Final = re.compile(r"[ \n]*\n[ \n]*|  +")
 
 Writer = Callable[[Callable[[], float], Mapping[str, Any], list[str]], None]
@@ -86,10 +86,13 @@ class Grammar:
 
 
 def finish(text: str) -> str:
-    """Spaces and paragraphs in order, and a capital letter at the start of every sentence."""
-    text = _CONTRACTED.sub(lambda found: found[1] + "l ", text)
+    """Spaces, stops and paragraphs in order, a capital letter at the start of every sentence."""
+    text = text.strip()
+    if " el " in text:
+        text = _CONTRACTED.sub(r"\1l ", text)
     text = _STOPS.sub(r"\1", text)
-    text = _GAP.sub(lambda found: "\n\n" if "\n" in found[0] else " ", text.strip())
+    if "  " in text or "\n" in text:
+        text = _GAP.sub(lambda found: "\n\n" if "\n" in found[0] else " ", text)
     return _SENTENCE_START.sub(lambda found: found[0].upper(), text)
 
 
