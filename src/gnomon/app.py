@@ -218,7 +218,7 @@ class House:
     accounts: Accounts
     demo: Showing
 
-    def services(self, on_damage: Callable[[StoreError], None], token: str) -> Services:
+    def services(self, on_damage: Callable[[StoreError], None], token: str = "") -> Services:
         """What the doors need."""
         return Services(
             record=self.record,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from gnomon.answer.threads import MAX_TURNS, Threads
+from gnomon.clock import to_us
 from gnomon.errors import StoreError
 from gnomon.types import Answer, Citation, Sentence, Verdict, VerdictKind
 
@@ -141,3 +143,98 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Threads(tmp_path / "answers.db")
     assert caught.value.code == "store.newer"
+
+
+def said(
+    threads: Threads, id: str, question: str, previous_id: str | None = None, **more: Any
+) -> None:
+    asked = msgspec.structs.replace(answer(1), question=question, **more.pop("changes", {}))
+    threads.save(id, answer=asked, response={}, previous_id=previous_id, **more)
+
+
+def test_answers_that_follow_on_each_other_are_one_conversation(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    said(threads, "a", "Is the bridge open?")
+    said(threads, "b", "Since when?", "a")
+    said(threads, "c", "And the tram?", "a", changes={"created_at": WHEN + timedelta(hours=1)})
+    said(threads, "d", "Who won the match?", changes={"created_at": WHEN + timedelta(hours=2)})
+    found = threads.conversations("local")
+    assert [(c.title, c.answers) for c in found] == [
+        ("Who won the match?", 1),
+        ("Is the bridge open?", 3),
+    ]
+    whole = threads.conversation("a", "local")
+    assert whole is not None
+    assert [(s.id, s.previous_id) for s in whole[1]] == [("a", None), ("b", "a"), ("c", "a")]
+    assert threads.get("c") is not None and threads.get("c").thread == "a"
+    older = threads.conversations("local", before_us=to_us(found[0].updated_at))
+    assert [c.id for c in older] == ["a"]
+    threads.close()
+
+
+def test_conversations_are_searched_renamed_and_put_into_folders(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    said(threads, "a", "Is the Mill Bridge open?")
+    said(threads, "b", "Who won the match?")
+    assert [c.id for c in threads.conversations("local", words="mill bri")] == ["a"]
+    assert [c.id for c in threads.conversations("local", words="yes")] != []
+    for strange in ('"', "a AND", "(", "NEAR(", "*", "-x", "title:x"):
+        threads.conversations("local", words=strange)
+    assert threads.rename("a", "local", title="Bridge", folder="Town")
+    assert [c.title for c in threads.conversations("local", folder="Town")] == ["Bridge"]
+    assert not threads.rename("nothing", "local", title="x")
+    threads.close()
+
+
+def test_nobody_sees_or_changes_what_others_asked(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    said(threads, "a", "Is the bridge open?", owner="ann")
+    assert threads.conversations("bob") == [] and threads.conversation("a", "bob") is None
+    assert threads.conversations("bob", words="bridge") == []
+    assert threads.get("a", "bob") is None and threads.history("a", "bob") == ()
+    assert not threads.delete("a", "bob") and not threads.rename("a", "bob", title="x")
+    assert not threads.share("a", "bob", "token") and not threads.delete_conversation("a", "bob")
+    assert threads.get("a", "ann") is not None and threads.get("a") is not None
+    threads.close()
+
+
+def test_sharing_ends_when_it_is_taken_back(tmp_path: Path) -> None:
+    threads = Threads(tmp_path / "answers.db")
+    said(threads, "a", "Is the bridge open?")
+    assert threads.shared("secret") is None and threads.shared("") is None
+    assert threads.share("a", "local", "secret")
+    opened = threads.shared("secret")
+    assert opened is not None and opened[0].id == "a" and len(opened[1]) == 1
+    assert threads.share("a", "local", None)
+    assert threads.shared("secret") is None
+    threads.close()
+
+
+def test_what_is_deleted_is_nowhere_any_more(tmp_path: Path) -> None:
+    pins = Pins()
+    threads = Threads(tmp_path / "answers.db", pins)
+    said(threads, "a", "Where is the Quaggamire hidden?")
+    said(threads, "b", "Since when, Quaggamire?", "a")
+    assert threads.delete_conversation("a", "local")
+    assert pins.held == {} and threads.conversations("local") == []
+    threads.close()
+    assert not (tmp_path / "answers.db-wal").exists()
+    assert b"uaggamire" not in (tmp_path / "answers.db").read_bytes()
+
+
+def test_a_store_of_the_first_version_gets_its_conversations(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "answers.db"))
+    db.execute(
+        "CREATE TABLE answer (id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, "
+        "previous_id TEXT, answer BLOB NOT NULL, response BLOB NOT NULL) WITHOUT ROWID"
+    )
+    empty = msgspec.msgpack.encode({})
+    for n, (id, previous) in enumerate((("a", None), ("b", "a"), ("c", None))):
+        packed = msgspec.msgpack.encode(answer(n))
+        db.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (id, n, previous, packed, empty))
+    db.pragma("user_version", 1)
+    db.close()
+    threads = Threads(tmp_path / "answers.db")
+    assert {c.id: c.answers for c in threads.conversations("local")} == {"a": 2, "c": 1}
+    assert threads.history("b")[0].question == "Question 0?"
+    threads.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -22,9 +23,9 @@ from gnomon.answer.base import (
     Planned,
     Question,
     Retrieved,
-    Turn,
     Written,
 )
+from gnomon.answer.threads import Threads
 from gnomon.clock import ManualClock, RandomIds, to_us
 from gnomon.errors import ConfigError
 from gnomon.index.base import Hit, IndexStats, Query, Results
@@ -275,34 +276,6 @@ class FakeAnswerer:
         )
 
 
-@dataclass(frozen=True)
-class FakeThread:
-    answer: Answer
-    response: Any
-    previous_id: str | None
-
-
-@dataclass
-class FakeThreads:
-    kept: dict[str, FakeThread] = field(default_factory=dict)
-
-    def save(self, id: str, *, answer: Answer, response: Any, previous_id: str | None) -> None:
-        self.kept[id] = FakeThread(answer, response, previous_id)
-
-    def get(self, id: str) -> FakeThread | None:
-        return self.kept.get(id)
-
-    def delete(self, id: str) -> bool:
-        return self.kept.pop(id, None) is not None
-
-    def history(self, id: str) -> list[Turn]:
-        thread = self.kept.get(id)
-        if thread is None:
-            return []
-        earlier = self.history(thread.previous_id) if thread.previous_id else []
-        return [*earlier, Turn(question=thread.answer.question, answer=thread.answer.text)]
-
-
 @dataclass
 class FakeHub:
     writer: Any = None
@@ -338,7 +311,7 @@ class House:
     index: FakeIndex
     runner: FakeRunner
     answerer: FakeAnswerer
-    threads: FakeThreads
+    threads: Threads
     clock: ManualClock
 
     def configure(self, **server: Any) -> House:
@@ -351,7 +324,7 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
+def house(tmp_path: Path) -> Iterator[House]:
     record = FakeRecord(
         documents=[
             document("feed:www.example.org/bridge", BRIDGE, seq=1),
@@ -370,7 +343,7 @@ def house() -> House:
     index = FakeIndex(record)
     runner = FakeRunner(record)
     answerer = FakeAnswerer()
-    threads = FakeThreads()
+    threads = Threads(tmp_path / "answers.db")
     clock = ManualClock(NOW)
     services = Services(
         record=record,  # type: ignore[arg-type]
@@ -386,7 +359,8 @@ def house() -> House:
         version="0.1.0",
         demo=FakeDemo(),
     )
-    return House(services, record, index, runner, answerer, threads, clock)
+    yield House(services, record, index, runner, answerer, threads, clock)
+    threads.close()
 
 
 @asynccontextmanager

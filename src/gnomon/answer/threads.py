@@ -6,8 +6,10 @@ cannot take a citation's words away.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -15,11 +17,15 @@ import apsw
 import msgspec
 
 from gnomon.answer.base import Turn
+from gnomon.clock import from_us, to_us
 from gnomon.errors import StoreError
 from gnomon.types import Answer
 
 MAX_TURNS = 20
 """Turns of a conversation that a follow-up is read with; older ones are kept, not read."""
+
+LOCAL_OWNER = "local"
+"""Whose answers are that nobody signed in for."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answer (
@@ -30,9 +36,33 @@ CREATE TABLE IF NOT EXISTS answer (
   response BLOB NOT NULL
 ) WITHOUT ROWID;
 """
-_VERSION = 1
+_CONVERSATIONS = """
+ALTER TABLE answer ADD COLUMN owner TEXT NOT NULL DEFAULT 'local';
+ALTER TABLE answer ADD COLUMN thread TEXT NOT NULL DEFAULT '';
+CREATE INDEX answer_thread ON answer(thread);
+CREATE TABLE thread (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL, folder TEXT NOT NULL DEFAULT '',
+  created INTEGER NOT NULL, updated INTEGER NOT NULL, token TEXT UNIQUE
+);
+CREATE INDEX thread_updated ON thread(owner, updated);
+CREATE VIRTUAL TABLE said USING fts5(
+  id UNINDEXED, thread UNINDEXED, owner UNINDEXED, words, tokenize = 'unicode61'
+);
+INSERT INTO said(said, rank) VALUES ('secure-delete', 1);
+"""
+_VERSION = 2
 _Rows: TypeAlias = "list[tuple[Any, ...]]"
 _Ids: TypeAlias = "list[str]"
+_Conversations: TypeAlias = "list[Conversation]"
+_Whole: TypeAlias = "tuple[Conversation, list[Stored]]"
+_WORD = re.compile(r"\w+")
+_TITLE_CHARS = 80
+_ANSWER = "id, answer, response, previous_id, thread"
+_ONE = f"SELECT {_ANSWER} FROM answer WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)"
+_CONVERSATION = (
+    "id, title, folder, created, updated, token, "
+    "(SELECT count(*) FROM answer WHERE answer.thread = thread.id)"
+)
 
 
 class Pins(Protocol):
@@ -55,10 +85,29 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     response: Mapping[str, Any]
     """The Response object as it was sent; empty for answers to the native API."""
     previous_id: str | None = None
+    thread: str = ""
+    """Id of the conversation: that of its first answer."""
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers that follow on each other, branches included."""
+
+    id: str
+    title: str
+    folder: str = ""
+    created_at: datetime
+    updated_at: datetime
+    answers: int = 0
+    token: str = ""
+    """Whoever knows it may read the conversation; empty if it is not shared."""
 
 
 class Threads:
-    """Keeps the newest `limit` answers. Safe to call from any thread."""
+    """Keeps the newest `limit` answers. Safe to call from any thread.
+
+    Every answer has an owner. Where an `owner` is given, nothing of others is found; None means
+    that whoever asks has a right to all of them.
+    """
 
     def __init__(self, path: Path, pins: Pins | None = None, *, limit: int = 100_000) -> None:
         """Open or create the store at `path`. Raises StoreError."""
@@ -72,6 +121,7 @@ class Threads:
             self._db.set_busy_timeout(5_000)
             self._db.pragma("journal_mode", "wal")
             self._db.pragma("synchronous", "normal")
+            self._db.pragma("secure_delete", 1)  # what is deleted is gone for good
             found = self._db.pragma("user_version")
             if found > _VERSION:
                 raise StoreError(
@@ -82,85 +132,197 @@ class Threads:
                 )
             with self._db:
                 self._db.execute(_SCHEMA)
+                if found < _VERSION:
+                    self._db.execute(_CONVERSATIONS)
+                    for (id,) in list(self._db.execute("SELECT id FROM answer ORDER BY number")):
+                        (row,) = self._db.execute(_ONE, (id, None))
+                        stored = self._stored(row)
+                        self._file(id, stored.answer, stored.previous_id, LOCAL_OWNER)
                 self._db.pragma("user_version", _VERSION)
         except (apsw.Error, OSError) as error:
             raise self._damaged(error) from error
 
     def save(
-        self, id: str, *, answer: Answer, response: Mapping[str, Any], previous_id: str | None
+        self,
+        id: str,
+        *,
+        answer: Answer,
+        response: Mapping[str, Any],
+        previous_id: str | None,
+        owner: str = LOCAL_OWNER,
     ) -> None:
         """Keep an answer under `id`, following on `previous_id`; the oldest beyond the limit go."""
-        rivals = [d.citation for d in answer.disagreements]
-        older = [s.citation for s in answer.superseded]
-        cited = (*answer.citations, *rivals, *older, *filter(None, [answer.closest]))
-        seqs = {c.seq for c in cited if c.seq}
+        seqs = {c.seq for c in answer.citations if c.seq}
+        if answer.closest is not None and answer.closest.seq:
+            seqs.add(answer.closest.seq)
         if self._pins is not None and seqs:
             self._pins.pin(id, sorted(seqs))
-        row = (id, previous_id, msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
-        dropped = self._write(
-            "INSERT INTO answer(id, number, previous_id, answer, response) VALUES "
-            "(?1, (SELECT coalesce(max(number), 0) + 1 FROM answer), ?2, ?3, ?4) "
-            "ON CONFLICT(id) DO UPDATE SET previous_id = ?2, answer = ?3, response = ?4",
-            row,
-            trim=True,
-        )
+        dropped: _Ids = []
+        packed = (msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
+        try:
+            with self._lock, self._db:
+                self._db.execute(
+                    "INSERT INTO answer(id, number, previous_id, answer, response, owner) VALUES "
+                    "(?1, (SELECT coalesce(max(number), 0) + 1 FROM answer), ?2, ?3, ?4, ?5) "
+                    "ON CONFLICT(id) DO UPDATE SET previous_id = ?2, answer = ?3, response = ?4",
+                    (id, previous_id, *packed, owner),
+                )
+                self._file(id, answer, previous_id, owner)
+                oldest = self._db.execute(
+                    "SELECT id FROM answer WHERE number <= (SELECT max(number) FROM answer) - ?",
+                    (self._limit,),
+                )
+                dropped += (str(row[0]) for row in oldest)
+                self._forget(dropped)
+        except apsw.Error as error:
+            raise self._damaged(error) from error
         self._release(dropped)
 
-    def get(self, id: str) -> Stored | None:
-        """The stored answer, None if unknown."""
-        rows = self._read(
-            "SELECT id, answer, response, previous_id FROM answer WHERE id = ?", (id,)
+    def _file(self, id: str, answer: Answer, previous_id: str | None, owner: str) -> None:
+        """Put an answer into its conversation, and its words where they are searched."""
+        db, at = self._db, to_us(answer.created_at)
+        rows = db.execute("SELECT thread FROM answer WHERE id = ?", (previous_id,)).fetchall()
+        thread = str(rows[0][0]) if rows and rows[0][0] else id
+        db.execute("UPDATE answer SET thread = ? WHERE id = ?", (thread, id))
+        db.execute(
+            "INSERT INTO thread(id, owner, title, created, updated) VALUES (?1, ?2, ?3, ?4, ?4) "
+            "ON CONFLICT(id) DO UPDATE SET updated = max(updated, ?4)",
+            (thread, owner, _title(answer.question), at),
         )
+        db.execute("DELETE FROM said WHERE id = ?", (id,))
+        words = f"{answer.question}\n{answer.text}"
+        db.execute("INSERT INTO said VALUES (?, ?, ?, ?)", (id, thread, owner, words))
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        """Take answers out of every table; conversations without one go as well."""
+        for id in ids:
+            self._db.execute("DELETE FROM answer WHERE id = ?", (id,))
+            self._db.execute("DELETE FROM said WHERE id = ?", (id,))
+        if ids:
+            self._db.execute("DELETE FROM thread WHERE id NOT IN (SELECT thread FROM answer)")
+
+    def get(self, id: str, owner: str | None = None) -> Stored | None:
+        """The stored answer, None if unknown."""
+        rows = self._read(_ONE, (id, owner))
         return self._stored(rows[0]) if rows else None
 
-    def delete(self, id: str) -> bool:
+    def delete(self, id: str, owner: str | None = None) -> bool:
         """Forget it and release what it cites; False if unknown. Answers after it stay."""
-        known = self._write("DELETE FROM answer WHERE id = ? RETURNING id", (id,))
-        self._release(known)
-        return bool(known)
+        return bool(self._delete("id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner)))
 
     def list(self, limit: int = 50, before_id: str | None = None) -> list[Stored]:
         """The newest answers first, from before `before_id` if that is given."""
         rows = self._read(
-            "SELECT id, answer, response, previous_id FROM answer WHERE number < "
+            f"SELECT {_ANSWER} FROM answer WHERE number < "
             "coalesce((SELECT number FROM answer WHERE id = ?1), 9223372036854775807) "
             "ORDER BY number DESC LIMIT ?2",
             (before_id, max(0, min(limit, 1_000))),
         )
         return [self._stored(row) for row in rows]
 
-    def history(self, id: str) -> tuple[Turn, ...]:
+    def history(self, id: str, owner: str | None = None) -> tuple[Turn, ...]:
         """The turns that end with `id`, oldest first, at most 20; empty if unknown."""
         turns: list[Turn] = []
         seen: set[str] = set()
         at: str | None = id
         while at is not None and at not in seen and len(turns) < MAX_TURNS:
             seen.add(at)
-            stored = self.get(at)
+            stored = self.get(at, owner)
             if stored is None:
                 break
             turns.append(Turn(question=stored.answer.question, answer=stored.answer.text))
             at = stored.previous_id
         return tuple(reversed(turns))
 
+    # -- conversations ---------------------------------------------------------
+    def conversations(
+        self,
+        owner: str,
+        *,
+        words: str = "",
+        folder: str | None = None,
+        limit: int = 50,
+        before_us: int | None = None,
+    ) -> _Conversations:
+        """An owner's conversations, the newest first; with `words`, those in which they stand."""
+        clauses, bound = ["owner = ?", "updated < ?"], [owner, before_us or 2**62]
+        if words.strip():
+            clauses.append("id IN (SELECT thread FROM said WHERE said MATCH ? AND owner = ?)")
+            bound += [_quoted(words), owner]
+        if folder is not None:
+            clauses.append("folder = ?")
+            bound.append(folder)
+        rows = self._read(
+            f"SELECT {_CONVERSATION} FROM thread WHERE {' AND '.join(clauses)} "
+            "ORDER BY updated DESC, id LIMIT ?",
+            (*bound, max(0, min(limit, 1_000))),
+        )
+        return [_conversation(row) for row in rows]
+
+    def conversation(self, id: str, owner: str) -> _Whole | None:
+        """A conversation and its answers in order of asking; None if the owner has none such."""
+        return self._whole("id = ? AND owner = ?", (id, owner))
+
+    def shared(self, token: str) -> _Whole | None:
+        """The conversation that this token opens."""
+        return self._whole("token = ?", (token,)) if token else None
+
+    def rename(
+        self, id: str, owner: str, *, title: str | None = None, folder: str | None = None
+    ) -> bool:
+        """Give it another title or folder; False if the owner has none such."""
+        return self._change(
+            "UPDATE thread SET title = coalesce(?, title), folder = coalesce(?, folder) "
+            "WHERE id = ? AND owner = ? RETURNING id",
+            (title, folder, id, owner),
+        )
+
+    def share(self, id: str, owner: str, token: str | None) -> bool:
+        """Let whoever knows `token` read it, None: nobody any more; False if there is none."""
+        return self._change(
+            "UPDATE thread SET token = ? WHERE id = ? AND owner = ? RETURNING id",
+            (token, id, owner),
+        )
+
+    def delete_conversation(self, id: str, owner: str) -> bool:
+        """Forget all its answers for good; False if the owner has none such."""
+        return bool(self._delete("thread = ? AND owner = ?", (id, owner)))
+
+    def _whole(self, where: str, bound: tuple[Any, ...]) -> _Whole | None:
+        found = self._read(f"SELECT {_CONVERSATION} FROM thread WHERE {where}", bound)
+        if not found:
+            return None
+        conversation = _conversation(found[0])
+        rows = self._read(
+            f"SELECT {_ANSWER} FROM answer WHERE thread = ? ORDER BY number", (conversation.id,)
+        )
+        return conversation, [self._stored(row) for row in rows]
+
+    def _change(self, sql: str, bound: tuple[Any, ...]) -> bool:
+        changed: _Rows = []
+        try:
+            with self._lock, self._db:
+                changed += self._db.execute(sql, bound)
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+        return bool(changed)
+
+    def _delete(self, where: str, bound: tuple[Any, ...]) -> _Ids:
+        ids: _Ids = []
+        try:
+            with self._lock, self._db:
+                rows = self._db.execute(f"SELECT id FROM answer WHERE {where}", bound)
+                ids += (str(row[0]) for row in rows)
+                self._forget(ids)
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+        self._release(ids)
+        return ids
+
     def close(self) -> None:
         """Release the file. Idempotent."""
         with self._lock:
             self._db.close()
-
-    def _write(self, sql: str, bound: tuple[Any, ...], *, trim: bool = False) -> _Ids:
-        """Run one change; the ids that went away."""
-        gone: _Ids = []
-        try:
-            with self._lock, self._db:
-                gone += (str(row[0]) for row in self._db.execute(sql, bound))
-                if trim:
-                    oldest = "DELETE FROM answer WHERE number <= "
-                    oldest += "(SELECT max(number) FROM answer) - ? RETURNING id"
-                    gone += (str(row[0]) for row in self._db.execute(oldest, (self._limit,)))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-        return gone
 
     def _read(self, sql: str, bound: tuple[Any, ...]) -> _Rows:
         try:
@@ -176,6 +338,7 @@ class Threads:
                 answer=msgspec.msgpack.decode(row[1], type=Answer),
                 response=msgspec.msgpack.decode(row[2], type=dict[str, Any]),
                 previous_id=row[3],
+                thread=row[4],
             )
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise self._damaged(error) from error
@@ -192,3 +355,27 @@ class Threads:
             hint="Free space on the disk, or move the file away: it holds answers, no sources.",
             path=str(self._path),
         )
+
+
+def _conversation(row: Sequence[Any]) -> Conversation:
+    id, title, folder, created, updated, token, answers = row
+    return Conversation(
+        id=id,
+        title=title,
+        folder=folder,
+        created_at=from_us(created),
+        updated_at=from_us(updated),
+        answers=answers,
+        token=token or "",
+    )
+
+
+def _title(question: str) -> str:
+    line = " ".join(question.split())
+    return line if len(line) <= _TITLE_CHARS else line[:_TITLE_CHARS] + "…"
+
+
+def _quoted(words: str) -> str:
+    """Every word must stand there, whatever signs they carry; the last may be a beginning."""
+    found = _WORD.findall(words)[:20]
+    return " ".join(f'"{word}"' for word in found) + "*" if found else '""'

@@ -14,6 +14,7 @@ from gnomon.serve import (
     ask,
     catalogue,
     chat,
+    conversations,
     diff,
     documents,
     errors,
@@ -22,6 +23,7 @@ from gnomon.serve import (
     responses,
     search,
     system,
+    websub,
 )
 from gnomon.serve.access import Access
 from gnomon.serve.guard import Guard, is_loopback
@@ -69,10 +71,12 @@ def create_app(services: Services) -> FastAPI:
         search,
         documents,
         following,
+        conversations,
         people,
         responses,
         chat,
         catalogue,
+        websub,
     ):
         app.include_router(room.router)
 

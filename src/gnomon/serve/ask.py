@@ -27,6 +27,7 @@ from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
 from gnomon.serve.errors import ApiError, shown, told
 from gnomon.serve.moments import moment
+from gnomon.serve.people import identity_of
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -65,8 +66,9 @@ async def ask(body: AskRequest, request: Request) -> Response:
     """Stream `planned`, `retrieved`, `sentence`…, `finished` (or `error`); or, with
     `stream: false`, return what `finished` carries."""
     services = services_of(request)
-    question = await _question(body, services)
-    asked = _Asked(body, question, services, base_url(request, services))
+    owner = identity_of(request).user_id
+    question = await _question(body, services, owner)
+    asked = _Asked(body, question, services, base_url(request, services), owner)
     if body.stream:
         return EventStream(asked.stream(), services.clock)
     return JsonResponse(await unless_gone(asked.run(), request.receive))
@@ -76,8 +78,14 @@ class _Asked:
     """One question on its way."""
 
     def __init__(
-        self, body: AskRequest, question: Question, services: Services, base_url: str
+        self,
+        body: AskRequest,
+        question: Question,
+        services: Services,
+        base_url: str,
+        owner: str,
     ) -> None:
+        self._owner = owner
         self._body = body
         self._question = question
         self._services = services
@@ -114,6 +122,7 @@ class _Asked:
                         answer=step.answer,
                         response={},
                         previous_id=self._body.previous_id,
+                        owner=self._owner,
                     )
                 yield self._described(step)
 
@@ -159,17 +168,17 @@ def answer_json(answer: Answer, base_url: str) -> dict[str, Any]:
     return plain
 
 
-async def _question(body: AskRequest, services: Services) -> Question:
+async def _question(body: AskRequest, services: Services, owner: str) -> Question:
     history: tuple[Turn, ...] = ()
     if body.previous_id:
-        if await asyncio.to_thread(services.threads.get, body.previous_id) is None:
+        if await asyncio.to_thread(services.threads.get, body.previous_id, owner) is None:
             raise ApiError(
                 400,
                 f"previous_id = {shown(body.previous_id)} names no stored answer.",
                 code="answer.unknown",
                 param="previous_id",
             )
-        turns = await asyncio.to_thread(services.threads.history, body.previous_id)
+        turns = await asyncio.to_thread(services.threads.history, body.previous_id, owner)
         history = tuple(turns)
     return Question(
         text=question_text(body.question, "question"),

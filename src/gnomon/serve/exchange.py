@@ -71,6 +71,7 @@ class Exchange:
         question: Question,
         meant: Narrowing,
         *,
+        owner: str,
         said: Conversation,
         functions: Functions,
         form: Form,
@@ -79,6 +80,7 @@ class Exchange:
         self._services = services
         self._question = question
         self._meant = meant
+        self._owner = owner
         self._said = said
         self._functions = functions
         self._form = form
@@ -95,7 +97,9 @@ class Exchange:
         self._id: str = self._base["id"]
 
     @classmethod
-    async def begin(cls, body: ResponsesRequest, services: Services, base_url: str) -> Exchange:
+    async def begin(
+        cls, body: ResponsesRequest, services: Services, base_url: str, owner: str
+    ) -> Exchange:
         """Check everything that can be refused before the first event is sent."""
         mode = mode_of(body.model)
         if body.background and body.store is False:
@@ -107,14 +111,14 @@ class Exchange:
         meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
         if body.previous_response_id:
-            earlier = await asyncio.to_thread(_history, services, body.previous_response_id)
+            earlier = await asyncio.to_thread(_history, services, body.previous_response_id, owner)
         if isinstance(body.input, str):
             text = question_text(body.input, "input")
             said = Conversation(question=text, messages=(Message(role="user", content=text),))
         else:
             items = body.input
             if body.previous_response_id and _answers_earlier_calls(items):
-                before = await asyncio.to_thread(_items, services, body.previous_response_id)
+                before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
                 items, earlier = [*before, *items], ()
             said = converse(items, param="input")
         question = Question(
@@ -133,6 +137,7 @@ class Exchange:
             base_url,
             question,
             meant,
+            owner=owner,
             said=said,
             functions=functions,
             form=form,
@@ -429,6 +434,7 @@ class Exchange:
             answer=answer,
             response={"response": response, "input": self._input_items()},
             previous_id=self._body.previous_response_id,
+            owner=self._owner,
         )
 
     def _input_items(self) -> list[dict[str, Any]]:
@@ -491,8 +497,8 @@ class _Search:
         ]
 
 
-def _history(services: Services, previous_id: str) -> tuple[Turn, ...]:
-    if services.threads.get(previous_id) is None:
+def _history(services: Services, previous_id: str, owner: str) -> tuple[Turn, ...]:
+    if services.threads.get(previous_id, owner) is None:
         raise ApiError(
             400,
             f"previous_response_id = {shown(previous_id)} names no stored response.",
@@ -500,7 +506,7 @@ def _history(services: Services, previous_id: str) -> tuple[Turn, ...]:
             param="previous_response_id",
             hint="Responses made with store=false cannot be continued.",
         )
-    return tuple(services.threads.history(previous_id))
+    return tuple(services.threads.history(previous_id, owner))
 
 
 def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
@@ -512,12 +518,12 @@ def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def _items(services: Services, response_id: str) -> list[dict[str, Any]]:
+def _items(services: Services, response_id: str, owner: str) -> list[dict[str, Any]]:
     """What was said and done up to and with a stored response, oldest first."""
     chain: list[list[dict[str, Any]]] = []
     at: str | None = response_id
     while at is not None and len(chain) < MAX_TURNS:
-        stored = services.threads.get(at)
+        stored = services.threads.get(at, owner)
         if stored is None or "response" not in stored.response:
             break
         response = stored.response["response"]

@@ -1,8 +1,8 @@
 """Answers that go on without their client: begun with `background`, watched, resumed, cancelled.
 
 Every event of a job is kept until some minutes after its end, so that whoever lost the stream
-goes on behind the last event that came. Jobs live in this process: one that a restart interrupted is told
-as failed, because the record of its beginning is stored.
+goes on behind the last event that came. Jobs live in this process: one that a restart interrupted
+is told as failed, because its beginning is stored.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange, ResponsesRequest
 from gnomon.serve.jobs import Jobs
 from gnomon.serve.people import identity_of
-from gnomon.serve.services import Services, Thread
+from gnomon.serve.services import Thread
 from gnomon.serve.sse import EventStream, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
@@ -24,9 +24,10 @@ router = APIRouter(tags=["OpenAI: Responses"], route_class=JsonRoute)
 async def create_response(body: ResponsesRequest, request: Request) -> Response:
     """Answer, whole or as a stream of typed events."""
     services = services_of(request)
-    exchange = await Exchange.begin(body, services, base_url(request, services))
+    owner = identity_of(request).user_id
+    exchange = await Exchange.begin(body, services, base_url(request, services), owner)
     if body.background:
-        job = await _jobs(request).start(exchange, identity_of(request).user_id)
+        job = await _jobs(request).start(exchange, owner)
         if body.stream:
             return EventStream(job.stream(-1), services.clock)
         return JsonResponse(job.response)
@@ -44,7 +45,7 @@ async def get_response(
 ) -> Response:
     """The response as it was sent, or stands; with `stream`, its events behind `starting_after`."""
     services = services_of(request)
-    stored = await asyncio.to_thread(_stored, services, response_id)
+    stored = await asyncio.to_thread(_stored, request, response_id)
     job = _jobs(request).get(response_id)
     if stream:
         if job is None:
@@ -62,7 +63,7 @@ async def get_response(
 @router.post("/v1/responses/{response_id}/cancel", summary="Cancel a background response")
 async def cancel_response(response_id: str, request: Request) -> Response:
     """Stop what is being made; one that has ended stays as it is."""
-    stored = await asyncio.to_thread(_stored, services_of(request), response_id)
+    stored = await asyncio.to_thread(_stored, request, response_id)
     response = stored.response["response"]
     if not response.get("background"):
         raise bad_request(
@@ -76,11 +77,12 @@ async def cancel_response(response_id: str, request: Request) -> Response:
 @router.delete("/v1/responses/{response_id}", summary="Forget a stored response")
 async def delete_response(response_id: str, request: Request) -> Response:
     """Remove it from the store."""
+    await asyncio.to_thread(_stored, request, response_id)
     job = _jobs(request).get(response_id)
     if job is not None:
         await job.cancel()
-    if not await asyncio.to_thread(services_of(request).threads.delete, response_id):
-        raise _unknown(response_id)
+    owner = identity_of(request).user_id
+    await asyncio.to_thread(services_of(request).threads.delete, response_id, owner)
     return JsonResponse({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -93,7 +95,7 @@ def get_input_items(
     after: str | None = None,
 ) -> Response:
     """The items that the response answered, newest first unless `order=asc`."""
-    items = list(_stored(services_of(request), response_id).response["input"])
+    items = list(_stored(request, response_id).response["input"])
     if order == "desc":
         items.reverse()
     if after is not None:
@@ -125,8 +127,10 @@ def _settled(response: dict[str, Any]) -> dict[str, Any]:
     return response | {"status": "failed", "error": error}
 
 
-def _stored(services: Services, response_id: str) -> Thread:
-    found = services.threads.get(response_id)
+def _stored(request: Request, response_id: str) -> Thread:
+    """A response of whoever asks. A job is reached only behind this."""
+    owner = identity_of(request).user_id
+    found = services_of(request).threads.get(response_id, owner)
     if found is None or "response" not in found.response:
         raise _unknown(response_id)
     return found

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
+from gnomon.answer.threads import Conversation, Stored
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
 from gnomon.index.base import Index
@@ -18,8 +19,27 @@ from gnomon.settings import Settings
 from gnomon.types import Answer, SourceConfig, SourceState
 
 
+class Hubs(Protocol):
+    """The WebSub subscriptions, as hubs speak to them."""
+
+    def confirm(
+        self, id: str, *, mode: str, topic: str, challenge: str, lease_s: float | None
+    ) -> str | None:
+        """The challenge to repeat to a hub; None if the subscription is not wanted."""
+        ...
+
+    def deliver(self, id: str, body: bytes, signature: str) -> bool:
+        """Take a push; False if there is no such subscription."""
+        ...
+
+
 class Runner(Protocol):
     """The supervisor of the sources. All its methods belong to the event loop."""
+
+    @property
+    def websub(self) -> Hubs:
+        """The subscriptions at hubs."""
+        ...
 
     def states(self, as_of: datetime | None = None) -> Sequence[SourceState]:
         """How every source stands."""
@@ -67,21 +87,61 @@ class Threads(Protocol):
     """Stored answers and the conversations that they form."""
 
     def save(
-        self, id: str, *, answer: Answer, response: Mapping[str, Any], previous_id: str | None
+        self,
+        id: str,
+        *,
+        answer: Answer,
+        response: Mapping[str, Any],
+        previous_id: str | None,
+        owner: str,
     ) -> None:
-        """Keep an answer under `id`, following on `previous_id`."""
+        """Keep an answer of `owner` under `id`, following on `previous_id`."""
         ...
 
-    def get(self, id: str) -> Thread | None:
-        """The stored answer, None if unknown."""
+    def get(self, id: str, owner: str) -> Thread | None:
+        """The stored answer, None if the owner has none such."""
         ...
 
-    def delete(self, id: str) -> bool:
-        """Forget it; False if unknown."""
+    def delete(self, id: str, owner: str) -> bool:
+        """Forget it; False if the owner has none such."""
         ...
 
-    def history(self, id: str) -> Sequence[Turn]:
+    def history(self, id: str, owner: str) -> Sequence[Turn]:
         """The turns that end with `id`, oldest first; empty if unknown."""
+        ...
+
+    def conversations(
+        self,
+        owner: str,
+        *,
+        words: str = "",
+        folder: str | None = None,
+        limit: int = 50,
+        before_us: int | None = None,
+    ) -> Sequence[Conversation]:
+        """An owner's conversations, the newest first."""
+        ...
+
+    def conversation(self, id: str, owner: str) -> tuple[Conversation, Sequence[Stored]] | None:
+        """A conversation and its answers in order of asking."""
+        ...
+
+    def shared(self, token: str) -> tuple[Conversation, Sequence[Stored]] | None:
+        """The conversation that a token opens."""
+        ...
+
+    def rename(
+        self, id: str, owner: str, *, title: str | None = None, folder: str | None = None
+    ) -> bool:
+        """Give it another title or folder."""
+        ...
+
+    def share(self, id: str, owner: str, token: str | None) -> bool:
+        """Let whoever knows `token` read it; None: nobody any more."""
+        ...
+
+    def delete_conversation(self, id: str, owner: str) -> bool:
+        """Forget all its answers for good."""
         ...
 
 
