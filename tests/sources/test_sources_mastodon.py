@@ -105,7 +105,10 @@ async def stage(
 )
 @pytest.mark.parametrize(
     "faults",
-    [("duplicate", "reorder", "garbage", "unknown"), ("drop", "truncated", "refuse", "503")],
+    [
+        pytest.param(("duplicate", "reorder", "garbage", "unknown"), marks=pytest.mark.slow),
+        ("drop", "truncated", "refuse", "503"),
+    ],
     ids=["odd", "broken"],
 )
 async def test_mastodon_loses_nothing_whatever_the_stream_does(
@@ -115,6 +118,7 @@ async def test_mastodon_loses_nothing_whatever_the_stream_does(
     assert not ledger.gaps
 
 
+@pytest.mark.slow
 async def test_mastodon_killed_anywhere() -> None:
     ledgers = await check_source(
         mastodon.SOURCE,

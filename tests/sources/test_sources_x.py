@@ -105,9 +105,13 @@ async def stage(*faults: str, edits: bool = True, **more: Any) -> AsyncIterator[
 @pytest.mark.parametrize(
     "faults",
     [
-        ("duplicate", "reorder", "garbage", "unknown", "skew"),
+        pytest.param(
+            ("duplicate", "reorder", "garbage", "unknown", "skew"), marks=pytest.mark.slow
+        ),
         ("drop", "truncated", "operational-disconnect"),
-        ("TooManyConnections", "drop", "503", "drop", "refuse"),
+        pytest.param(
+            ("TooManyConnections", "drop", "503", "drop", "refuse"), marks=pytest.mark.slow
+        ),
     ],
 )
 async def test_x_loses_nothing_whatever_the_stream_does(faults: tuple[str, ...]) -> None:
@@ -115,11 +119,13 @@ async def test_x_loses_nothing_whatever_the_stream_does(faults: tuple[str, ...])
     assert not ledger.gaps, ledger.gaps
 
 
+@pytest.mark.slow
 async def test_x_stalled_stream_is_left() -> None:
     (ledger,) = await check_source(x.SOURCE, lambda: stage("stall"), rounds=1)
     assert not ledger.gaps and ledger.errors["net.timeout"] >= 1
 
 
+@pytest.mark.slow
 async def test_x_killed_anywhere() -> None:
     ledgers = await check_source(
         x.SOURCE,

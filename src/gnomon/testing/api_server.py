@@ -126,6 +126,8 @@ class ApiServer:
         self.port = port
         self.clock = clock or SystemClock()
         self.requests: deque[ApiRequest] = deque(maxlen=10_000)
+        self.replies: deque[tuple[ApiRequest, ApiReply]] = deque(maxlen=1_000)
+        """What was answered, for checks against a service's description."""
         self._faults: list[tuple[str, str]] = []
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
@@ -229,6 +231,7 @@ class ApiServer:
             )
         else:
             reply = await self.answer(request)
+        self.replies.append((request, reply))
         if reply.talk is not None:
             await self._converse(head, reply.talk, reader, writer)
             return False

@@ -247,9 +247,11 @@ class MastodonServer(ApiServer):
         return ApiReply(status=reply.status, body=reply.body, headers={**reply.headers, **limits})
 
     def _route(self, request: ApiRequest) -> ApiReply:
-        path = request.path
+        path = request.path.rstrip("/")
         if path == "/api/v2/instance":
             return as_json(self._instance())
+        if path == "/api/v1/instance":
+            return as_json(self._older_instance())
         if path.startswith("/api/v1/timelines/"):
             return self._timeline(request, path.removeprefix("/api/v1/timelines/"))
         if path.startswith("/api/v1/trends/"):
@@ -259,7 +261,7 @@ class MastodonServer(ApiServer):
             return as_json(account) if account else _error(404, "Record not found")
         if path.startswith("/api/v1/accounts/") and path.endswith("/statuses"):
             id = path.split("/")[4]
-            boosts = request.query.get("exclude_reblogs") != "true"
+            boosts = request.query.get("exclude_reblogs", "").lower() not in ("true", "1")
             return self._page_of(
                 request,
                 lambda s: (
@@ -303,7 +305,7 @@ class MastodonServer(ApiServer):
     def _timeline(self, request: ApiRequest, which: str) -> ApiReply:
         kind, _, value = which.partition("/")
         names = {"tag": "hashtag", "home": "user"}
-        local = request.query.get("local") == "true"
+        local = request.query.get("local", "").lower() in ("true", "1")
         stream = "public:local" if local and kind == "public" else names.get(kind, kind)
         private = kind in ("home", "list") or self.access != "public"
         if private and not self._user(request):
@@ -341,6 +343,24 @@ class MastodonServer(ApiServer):
                 [self._statuses[id] for id in self.trending if self._visible(id)][:limit]
             )
         return as_json((self._links if what == "links" else self._tags)[:limit])
+
+    def _older_instance(self) -> dict[str, Any]:
+        """What clients of the first version of the API ask for."""
+        newer = self._instance()
+        same = ("title", "version", "description", "languages", "rules", "configuration")
+        return {
+            **{name: newer[name] for name in same},
+            "uri": newer["domain"],
+            "short_description": newer["description"],
+            "email": newer["contact"]["email"],
+            "urls": {"streaming_api": newer["configuration"]["urls"]["streaming"]},
+            "stats": {"user_count": len(self._accounts), "status_count": 0, "domain_count": 1},
+            "thumbnail": _PICTURE,
+            "registrations": False,
+            "approval_required": False,
+            "invites_enabled": False,
+            "contact_account": None,
+        }
 
     def _instance(self) -> dict[str, Any]:
         access = {"local": self.access, "remote": self.access}

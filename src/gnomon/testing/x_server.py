@@ -212,7 +212,7 @@ class XServer(ApiServer):
     def _matching(self, post: Mapping[str, Any]) -> list[dict[str, str]]:
         author = self._users[post["author_id"]]
         return [
-            {"id": rule["id"], **({"tag": rule["tag"]} if rule.get("tag") else {})}
+            {"id": rule["id"], "tag": rule.get("tag", "")}
             for rule in self.rules.values()
             if parse_query(rule["value"])(post, author)
         ]
@@ -298,7 +298,8 @@ class XServer(ApiServer):
             "lang": post["lang"],
             "possibly_sensitive": False,
             "public_metrics": {
-                "repost_count" if newer else "retweet_count": 0,
+                "repost_count": 0,
+                **({} if newer else {"retweet_count": 0}),
                 **dict.fromkeys(("reply_count", "like_count", "quote_count"), 0),
                 **dict.fromkeys(("bookmark_count", "impression_count"), 0),
             },
