@@ -80,6 +80,7 @@ class SourceContext:
         limits: Ingest,
         health: Health,
         held: Held,
+        subscribed: Callable[[str, str], bool] = lambda hub, topic: False,
     ) -> None:
         self.config = config
         self.settings = settings
@@ -89,6 +90,7 @@ class SourceContext:
         self.limits = limits
         self._health = health
         self._held = held
+        self._subscribed = subscribed
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         """The source answered just now."""
@@ -98,6 +100,10 @@ class SourceContext:
         """Count something that was skipped."""
         if n:
             SOURCE_SKIPPED.labels(self.config.name, reason).inc(n)
+
+    def subscribed(self, hub: str, topic: str) -> bool:
+        """Ask a hub to tell of news; whether it does so now."""
+        return self._subscribed(hub, topic)
 
     async def held(
         self, since: datetime | None = None, limit: int = 10_000

@@ -34,6 +34,7 @@ from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
 from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.registry import Registry
+from gnomon.sources.websub import Subscriptions
 from gnomon.types import Batch, Notice, SourceConfig, SourceState, Upsert
 
 _SWEEP_S = 3_600.0
@@ -75,6 +76,14 @@ class Runner:
         self._flow = Flow(record, index, clock, settings)
         self._followed: dict[str, _Followed] = {}
         self._budgets: dict[str, Budget] = {}
+        self.websub = Subscriptions(
+            fetcher,
+            clock,
+            rng,
+            public_url=settings.server.public_url,
+            home=settings.home,
+            on_news=self._told,
+        )
         self._changing = asyncio.Lock()
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
@@ -115,11 +124,12 @@ class Runner:
         Without `follow` sources rest: they can be listed and changed, and nothing goes out.
         """
         self._resting = not follow
+        await self.websub.open()
         self._flow.start()
         for config in await self._flow.read(self._record.sources):
             await self._begin(config)
         # At rest there is nothing to note, and the record should not say that sources paused.
-        upkeep = (self._sweep(), self._note_states()) if follow else ()
+        upkeep = (self._sweep(), self._note_states(), self.websub.run()) if follow else ()
         for work in (*upkeep, self._watch_flow()):
             self._upkeep.append(asyncio.create_task(work))
 
@@ -164,6 +174,7 @@ class Runner:
             await self._halt(source)
             await self._flow.settled(name)
             await self._flow.store(partial(self._record.drop_source, name))
+            self.websub.forget(name)
             del self._followed[name]
 
     async def pause(self, name: str) -> None:
@@ -179,6 +190,11 @@ class Runner:
     def poll_now(self, name: str) -> None:
         """Do not wait for the next poll or try."""
         self._find(name).clock.poke()
+
+    def _told(self, name: str) -> None:
+        """A hub says that there is news in this source."""
+        if name in self._followed:
+            self._followed[name].clock.poke()
 
     def _find(self, name: str) -> _Followed:
         if name not in self._followed:
@@ -217,6 +233,7 @@ class Runner:
                 limits=limits,
                 health=health,
                 held=partial(self._held, config.name),
+                subscribed=partial(self.websub.subscribed, config.name),
             )
             follow = self._follow(source, self._registry.get(config.type), ctx)
         except ConfigError as error:  # a connector that is gone must not keep others from starting

@@ -107,6 +107,13 @@ class Context(Protocol):
         """Count something that was skipped, by a short reason (`item.unparsable`)."""
         ...
 
+    def subscribed(self, hub: str, topic: str) -> bool:
+        """Ask the WebSub hub to tell of news in `topic`; whether it does so now.
+
+        When it tells, the source's sleep ends early. Always False without `server.public_url`.
+        """
+        ...
+
     async def held(
         self, since: datetime | None = None, limit: int = 10_000
     ) -> Sequence[tuple[str, datetime]]:

@@ -37,6 +37,7 @@ from gnomon.sources.polling import (
     web_address,
 )
 from gnomon.sources.schedule import adapt, estimate_s, next_poll_s, rhythm_s
+from gnomon.sources.websub import POLL_S, discover
 from gnomon.types import (
     Batch,
     Change,
@@ -147,6 +148,9 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     adaptive_s: float = 3_600.0
     planned_s: float = 0.0
     polled_us: int | None = None
+    hub: str = ""
+    """WebSub hub that the feed names, and the topic under which it knows the feed."""
+    topic: str = ""
 
     @classmethod
     def restore(cls, cursor: Cursor | None, url: str) -> _Memory:
@@ -168,6 +172,7 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     def move(self, url: str) -> None:
         """Ask there from now on. Validators belong to an address, so they go."""
         self.url, self.validators = url, Validators()
+        self.hub = self.topic = ""
 
     def changes(
         self, feed: Feed, documents: Sequence[Document], config: SourceConfig
@@ -254,6 +259,8 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 feed, documents = await _read(ctx, answer.response)
                 hints.append(feed.ttl_s)
                 changed = True
+                headers, url = answer.response.headers, answer.response.url
+                memory.hub, memory.topic = discover(headers, feed.hub, feed.self_url, url)
         except ContentError as error:
             ctx.count(error.code)
             trouble = f"the answer could not be read: {error.message}"
@@ -275,12 +282,14 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
             kept_at = now
         memory.adaptive_s = adapt(memory.adaptive_s, changed=changed, limits=ctx.limits)
         memory.polled_us = to_us(now)
-        memory.planned_s = _wait_s(ctx, memory, hints, now)
+        told = bool(memory.hub) and ctx.subscribed(memory.hub, memory.topic)
+        memory.planned_s = _wait_s(ctx, memory, [*hints, POLL_S if told else None], now)
         if not trouble and (kept_at is None or abs((now - kept_at).total_seconds()) > _KEEP_S):
             # Tells a later start how long it was away, at little cost.
             yield Batch((), memory.cursor())
             kept_at = now
-        ctx.heard(state="retrying" if trouble else "", text=trouble, next_in_s=memory.planned_s)
+        text = trouble or ("its hub tells of news" if told else "")
+        ctx.heard(state="retrying" if trouble else "", text=text, next_in_s=memory.planned_s)
         await ctx.clock.sleep(memory.planned_s)
 
 

@@ -224,6 +224,9 @@ class _Context:
     def count(self, reason: str, n: int = 1) -> None:
         self.skipped[reason] += n
 
+    def subscribed(self, hub: str, topic: str) -> bool:
+        return False
+
 
 async def check_source(
     spec: SourceSpec,
