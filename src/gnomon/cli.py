@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, lists, people
+from gnomon.commands import asking, lists, measuring, people
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.errors import ConfigError, GnomonError
@@ -43,6 +43,7 @@ app.add_typer(models, name="models")
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
 asking.register(app)
+measuring.register(app)
 
 _SHOWN_SKIPS = 20
 

@@ -29,7 +29,7 @@ from gnomon.answer.judgement import (
     type_present,
     weighed,
 )
-from gnomon.answer.retrieve import time_of
+from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import plain, share, stems, words
 from gnomon.clock import Clock

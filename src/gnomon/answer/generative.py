@@ -16,7 +16,7 @@ from contextlib import aclosing
 from importlib import resources
 
 from gnomon.answer.base import Draft, Plan, Question
-from gnomon.answer.retrieve import time_of
+from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import content, words
 from gnomon.models.base import GenerateRequest, Generator, Message

@@ -23,14 +23,15 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
+from gnomon.answer.rank import time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
-from gnomon.answer.retrieve import Evidence, citation, given, retrieve, time_of
+from gnomon.answer.retrieve import Evidence, citation, given, retrieve
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
 from gnomon.index.base import Index
 from gnomon.log import get_logger
 from gnomon.metrics import ANSWER_LATENCY
-from gnomon.models.base import Embedder, Generator, ModelState, Scorer
+from gnomon.models.base import Embedder, Generator, ModelState, Reading, Scorer
 from gnomon.record.base import Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, Citation, Freshness, SourceState
@@ -102,7 +103,7 @@ class Answerer:
             question,
             asked,
             evidence.passages,
-            embed=embedder.embed if embedder else None,
+            read=embedder.read if isinstance(embedder, Reading) else None,
             unsupported=self._settings.unsupported,
         )
         writers, notes = self._writers(question, evidence)

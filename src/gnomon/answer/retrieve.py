@@ -10,28 +10,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 import msgspec
-from msgspec import structs
 
 from gnomon.answer.base import Plan, Question
-from gnomon.answer.check import opposed
-from gnomon.answer.facts import numbers
+from gnomon.answer.rank import Found, ranked, time_of
 from gnomon.answer.text import Span, boundary, passages
-from gnomon.answer.words import forms, negated, share, stem, stems
-from gnomon.index.base import Hit, Index, Query
+from gnomon.answer.words import forms, stem
+from gnomon.index.base import Index
 from gnomon.record.base import Record
-from gnomon.types import Citation, Document, Passage
+from gnomon.types import Citation, Passage
 
-HITS = 50
 _GIVEN_CHARS = 4_000
 _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
-_COVERED_ENOUGH = 0.5
-_CROWDS_FROM = 0.2
-_COPY_CHARS = 2_000
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
 _BLOCKS = 3
@@ -47,18 +40,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     hits: int = 0
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """A document with the hit that found it."""
-
-    document: Document
-    hit: Hit
-    copies: tuple[Document, ...]
-
-
 class _Candidate(msgspec.Struct):
     """A passage on its way up the ranking."""
 
-    found: _Found
+    found: Found
     span: Span
     score: float
 
@@ -76,14 +61,8 @@ def retrieve(
     The sentence model is not asked here: reading whole passages with it took four times as long
     and found no more answers than reading single sentences with it does later.
     """
-    notes: list[str] = []
-    found = _search(question, asked, record, index, windowed=True)
-    named = asked.since is not None or asked.until is not None
-    if named and _coverage(found, asked) < _COVERED_ENOUGH:
-        wider = _search(question, asked, record, index, windowed=False)
-        if wider:
-            notes.append(_outside(found, wider, asked))
-            found = wider
+    ranking = ranked(question, asked, record=record, index=index)
+    found, notes = ranking.documents, list(ranking.notes)
     quotable = [f for f in found if f.document.policy.snippet and f.document.policy.display]
     if kept_back := len(found) - len(quotable):
         notes.append(f"{kept_back} matching documents may not be quoted, by their sources' terms.")
@@ -92,14 +71,6 @@ def retrieve(
     return Evidence(
         passages=_diverse(candidates, limit), weights=weights, notes=tuple(notes), hits=len(found)
     )
-
-
-def time_of(document: Document) -> datetime:
-    """Published, else observed."""
-    moment = document.published_at or document.observed_at
-    if moment is None:  # the record stamps every version
-        raise ValueError(f"{document.key} has no time")
-    return moment
 
 
 def given(question: Question) -> tuple[Passage, ...]:
@@ -141,99 +112,7 @@ def citation(passage: Passage, number: int, start: int, end: int) -> Citation:
     )
 
 
-def _search(
-    question: Question, asked: Plan, record: Record, index: Index, *, windowed: bool
-) -> list[_Found]:
-    since, until = question.since, question.until
-    if windowed:
-        since = max((m for m in (since, asked.since) if m), default=None)
-        until = min((m for m in (until, asked.until) if m), default=None)
-    # Without a single content word ("What happened today?") the newest is what is asked for.
-    browsing = not asked.terms
-    query = Query(
-        text="" if browsing else asked.search_text,
-        limit=HITS,
-        as_of=asked.as_of,
-        since=since,
-        until=until,
-        recency=asked.recency,
-        half_life_s=asked.half_life_s,
-        newest_first=browsing,
-        sources=question.sources,
-        kinds=question.kinds,
-        langs=question.langs,
-        authors=question.authors,
-        domains=question.domains,
-        not_domains=question.not_domains,
-    )
-    hits = {hit.seq: hit for hit in index.search(query).hits}
-    if not browsing and asked.recency > _CROWDS_FROM:
-        # Much newness can crowd out the older document that alone speaks of the matter.
-        settled = structs.replace(query, recency=0.1, limit=HITS // 2)
-        hits = {hit.seq: hit for hit in index.search(settled).hits} | hits
-    return _read(list(hits.values()), record, asked)
-
-
-def _read(hits: Sequence[Hit], record: Record, asked: Plan) -> list[_Found]:
-    """The documents behind the hits; copies that say something else stand by themselves."""
-    seqs = list(dict.fromkeys(seq for hit in hits for seq in (hit.seq, *hit.copies)))
-    by_seq = dict(zip(seqs, record.by_seq(seqs), strict=True))
-    out: dict[int, _Found] = {}
-    for hit in hits:
-        document = by_seq[hit.seq]
-        if document is None or not document.text.strip() or _later(document, asked.as_of):
-            continue
-        near = [by_seq[seq] for seq in hit.copies]
-        copies = [c for c in near if c is not None and not _later(c, asked.as_of)]
-        same = [c for c in copies if not _says_otherwise(c, document)]
-        out[hit.seq] = _Found(document, hit, tuple(same))
-        for c in copies:
-            if c not in same:
-                out.setdefault(c.seq, _Found(c, hit, ()))
-    return list(out.values())
-
-
-def _says_otherwise(copy: Document, document: Document) -> bool:
-    """Whether a near copy differs in what matters: one word can turn open into closed."""
-    mine, theirs = copy.text[:_COPY_CHARS], document.text[:_COPY_CHARS]
-    if mine == theirs:
-        return False
-    return (
-        Counter(n.value for n in numbers(mine)) != Counter(n.value for n in numbers(theirs))
-        or negated(mine) != negated(theirs)
-        or opposed(mine, theirs)
-    )
-
-
-def _later(document: Document, as_of: datetime | None) -> bool:
-    return as_of is not None and (document.observed_at is None or document.observed_at > as_of)
-
-
-def _coverage(found: Sequence[_Found], asked: Plan) -> float:
-    """How much of the question the best document speaks of."""
-    if not asked.terms:
-        return 1.0 if found else 0.0
-    return max(
-        (
-            share(asked.terms, stems(f"{f.document.title}\n{f.document.text[:5_000]}"))
-            for f in found[:10]
-        ),
-        default=0.0,
-    )
-
-
-def _outside(inside: Sequence[_Found], wider: Sequence[_Found], asked: Plan) -> str:
-    newest = max(time_of(f.document) for f in wider)
-    when = f"{newest:%Y-%m-%d %H:%M} UTC"
-    asked_for = f"{asked.since:%Y-%m-%d}" if asked.since else f"before {asked.until:%Y-%m-%d}"
-    about = "Little" if inside else "Nothing"
-    return (
-        f"{about} from the time asked for (from {asked_for}) speaks of this: "
-        f"older and newer evidence was read too; the newest is from {when}."
-    )
-
-
-def _lexical(found: Sequence[_Found], asked: Plan) -> tuple[dict[str, float], list[_Candidate]]:
+def _lexical(found: Sequence[Found], asked: Plan) -> tuple[dict[str, float], list[_Candidate]]:
     """Passages that hold the question's words, weighed by how rare each is among what was found."""
     pattern, wanted = _pattern(asked.terms), set(asked.terms)
     placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]

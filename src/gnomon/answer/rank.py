@@ -1,0 +1,156 @@
+"""Documents for a plan, best first: found by words and meaning, read by the sentence model.
+
+The index finds; what stands at the top of what it found is read by the sentence model, as much
+as a time budget allows, and the scores of both are added. Near copies that say something else
+stand by themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import structs
+
+from gnomon.answer.base import Plan, Question
+from gnomon.answer.check import opposed
+from gnomon.answer.facts import numbers
+from gnomon.answer.words import negated, share, stems
+from gnomon.index.base import Hit, Index, Query
+from gnomon.record.base import Record
+from gnomon.types import Document
+
+HITS = 50
+_COVERED_ENOUGH = 0.5
+_CROWDS_FROM = 0.2
+_COPY_CHARS = 2_000
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A document with the hit that found it."""
+
+    document: Document
+    hit: Hit
+    copies: tuple[Document, ...]
+
+
+class Ranking(msgspec.Struct, frozen=True, kw_only=True):
+    """Documents, best first, and what a reader must know about how they were found."""
+
+    documents: tuple[Found, ...]
+    notes: tuple[str, ...] = ()
+
+
+def ranked(question: Question, asked: Plan, *, record: Record, index: Index) -> Ranking:
+    """What speaks of the question as of its moment, whether it may be quoted or not."""
+    notes: list[str] = []
+    found = _search(question, asked, record, index, windowed=True)
+    named = asked.since is not None or asked.until is not None
+    if named and _coverage(found, asked) < _COVERED_ENOUGH:
+        wider = _search(question, asked, record, index, windowed=False)
+        if wider:
+            notes.append(_outside(found, wider, asked))
+            found = wider
+    return Ranking(documents=tuple(found), notes=tuple(notes))
+
+
+def time_of(document: Document) -> datetime:
+    """Published, else observed."""
+    moment = document.published_at or document.observed_at
+    if moment is None:  # the record stamps every version
+        raise ValueError(f"{document.key} has no time")
+    return moment
+
+
+def _search(
+    question: Question, asked: Plan, record: Record, index: Index, *, windowed: bool
+) -> list[Found]:
+    since, until = question.since, question.until
+    if windowed:
+        since = max((m for m in (since, asked.since) if m), default=None)
+        until = min((m for m in (until, asked.until) if m), default=None)
+    # Without a single content word ("What happened today?") the newest is what is asked for.
+    browsing = not asked.terms
+    query = Query(
+        text="" if browsing else asked.search_text,
+        limit=HITS,
+        as_of=asked.as_of,
+        since=since,
+        until=until,
+        recency=asked.recency,
+        half_life_s=asked.half_life_s,
+        newest_first=browsing,
+        sources=question.sources,
+        kinds=question.kinds,
+        langs=question.langs,
+        authors=question.authors,
+        domains=question.domains,
+        not_domains=question.not_domains,
+    )
+    hits = {hit.seq: hit for hit in index.search(query).hits}
+    if not browsing and asked.recency > _CROWDS_FROM:
+        # Much newness can crowd out the older document that alone speaks of the matter.
+        settled = structs.replace(query, recency=0.1, limit=HITS // 2)
+        hits = {hit.seq: hit for hit in index.search(settled).hits} | hits
+    return _read(list(hits.values()), record, asked)
+
+
+def _read(hits: Sequence[Hit], record: Record, asked: Plan) -> list[Found]:
+    """The documents behind the hits; copies that say something else stand by themselves."""
+    seqs = list(dict.fromkeys(seq for hit in hits for seq in (hit.seq, *hit.copies)))
+    by_seq = dict(zip(seqs, record.by_seq(seqs), strict=True))
+    out: dict[int, Found] = {}
+    for hit in hits:
+        document = by_seq[hit.seq]
+        if document is None or not document.text.strip() or _later(document, asked.as_of):
+            continue
+        near = [by_seq[seq] for seq in hit.copies]
+        copies = [c for c in near if c is not None and not _later(c, asked.as_of)]
+        same = [c for c in copies if not _says_otherwise(c, document)]
+        out[hit.seq] = Found(document, hit, tuple(same))
+        for c in copies:
+            if c not in same:
+                out.setdefault(c.seq, Found(c, hit, ()))
+    return list(out.values())
+
+
+def _says_otherwise(copy: Document, document: Document) -> bool:
+    """Whether a near copy differs in what matters: one word can turn open into closed."""
+    mine, theirs = copy.text[:_COPY_CHARS], document.text[:_COPY_CHARS]
+    if mine == theirs:
+        return False
+    return (
+        Counter(n.value for n in numbers(mine)) != Counter(n.value for n in numbers(theirs))
+        or negated(mine) != negated(theirs)
+        or opposed(mine, theirs)
+    )
+
+
+def _later(document: Document, as_of: datetime | None) -> bool:
+    return as_of is not None and (document.observed_at is None or document.observed_at > as_of)
+
+
+def _coverage(found: Sequence[Found], asked: Plan) -> float:
+    """How much of the question the best document speaks of."""
+    if not asked.terms:
+        return 1.0 if found else 0.0
+    return max(
+        (
+            share(asked.terms, stems(f"{f.document.title}\n{f.document.text[:5_000]}"))
+            for f in found[:10]
+        ),
+        default=0.0,
+    )
+
+
+def _outside(inside: Sequence[Found], wider: Sequence[Found], asked: Plan) -> str:
+    newest = max(time_of(f.document) for f in wider)
+    when = f"{newest:%Y-%m-%d %H:%M} UTC"
+    asked_for = f"{asked.since:%Y-%m-%d}" if asked.since else f"before {asked.until:%Y-%m-%d}"
+    about = "Little" if inside else "Nothing"
+    return (
+        f"{about} from the time asked for (from {asked_for}) speaks of this: "
+        f"older and newer evidence was read too; the newest is from {when}."
+    )

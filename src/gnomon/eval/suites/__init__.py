@@ -1,0 +1,1 @@
+"""The built-in suites: each module has a `SUITE`."""
