@@ -282,6 +282,7 @@ def test_record_keys_grow_with_time() -> None:
             "bluesky:alice.bsky.social",
             {"handles": ["alice.bsky.social"]},
         ),
+        ("bluesky:news.example.com", "bluesky:news.example.com", {"handles": ["news.example.com"]}),
         (ADA, f"bluesky:{ADA}", {"dids": [ADA]}),
         (f"https://bsky.app/profile/{ADA}", f"bluesky:{ADA}", {"dids": [ADA]}),
     ],

@@ -301,9 +301,11 @@ async def _did_of(ctx: Context, handle: str) -> str:
 def identify(text: str) -> SourceConfig | None:
     """An account: `@name.example.com`, `name.bsky.social`, a DID, or its page on bsky.app.
 
-    `bluesky` alone means the whole network.
+    `bluesky` alone means the whole network; `bluesky:` in front makes any handle an account.
     """
     text = text.strip()
+    if text.lower().startswith("bluesky:"):
+        text = f"@{text[8:].removeprefix('@')}"
     if text.lower() == "bluesky":
         return SourceConfig(name="bluesky", type="bluesky", title="Bluesky")
     name = text
@@ -332,7 +334,7 @@ def identify(text: str) -> SourceConfig | None:
 SOURCE = SourceSpec(
     name="bluesky",
     title="Bluesky",
-    docs_url="docs/reference/sources/bluesky.md",
+    docs_url="reference/sources/bluesky",
     follow=follow,
     settings=BlueskySettings,
     policy=POLICY,

@@ -405,7 +405,7 @@ def identify(text: str) -> SourceConfig | None:
 SOURCE = SourceSpec(
     name="nostr",
     title="Nostr",
-    docs_url="docs/reference/sources/nostr.md",
+    docs_url="reference/sources/nostr",
     follow=follow,
     settings=NostrSettings,
     needs=("gnomon[nostr]",),
