@@ -200,6 +200,15 @@ async def test_counts_tokens(generator: Generator) -> None:
     assert await generator.count_tokens("") <= 1
 
 
+@pytest.mark.parametrize("text", ["Grüße, 世界 🌍!", "a  b\n", "", "<|im_end|>"])
+async def test_tokens_are_the_whole_text(generator: Generator, text: str) -> None:
+    if not isinstance(generator, EmbeddedGenerator):
+        pytest.skip("only the embedded engine tells its tokens")
+    tokens = await generator.tokenize(text)
+    assert b"".join(token.piece for token in tokens).decode() == text
+    assert len(tokens) == await generator.count_tokens(text)
+
+
 @pytest.mark.parametrize("text", ["\x00\x01\x1b[31m", "𝕳𝖊𝖑𝖑𝖔 🙂 日本語", "<|im_end|>" * 20, " "])
 async def test_survives_odd_text(generator: Generator, text: str) -> None:
     chunks = await read(generator, ask(text, max_tokens=4))

@@ -279,9 +279,17 @@ class FakeAnswerer:
 @dataclass
 class FakeHub:
     writer: Any = None
+    sentences: Any = None
+    tokens: Any = None
 
     def generator(self) -> Any:
         return self.writer
+
+    def embedder(self) -> Any:
+        return self.sentences
+
+    def tokenizer(self) -> Any:
+        return self.tokens
 
     def states(self) -> list[ModelState]:
         return [ModelState(name="writer", role="generator", state="missing", text="Not fetched.")]

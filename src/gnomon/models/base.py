@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -106,6 +106,21 @@ class Generator(Protocol):
         ...
 
 
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token of a text. The bytes of all tokens behind each other are the text."""
+
+    id: int
+    piece: bytes
+
+
+class Tokenizer(Protocol):
+    """A language model that tells how it cuts texts."""
+
+    async def tokenize(self, text: str) -> Sequence[Token]:
+        """The tokens of `text`. Raises ModelError."""
+        ...
+
+
 class Embedder(Protocol):
     """Text to unit vectors."""
 
@@ -121,6 +136,17 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim). Synchronous: call it from a thread."""
+        ...
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """An embedder that also tells the vectors of a text's words in context."""
+
+    def read(
+        self, texts: Sequence[str]
+    ) -> Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """For each text its unit vector and its words' unit vectors. Synchronous."""
         ...
 
 

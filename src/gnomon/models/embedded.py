@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import msgspec
 
 from gnomon.errors import ModelError, ModelTerminal
 from gnomon.models import chat, tools
-from gnomon.models.base import Chunk, FinishReason, GenerateRequest
+from gnomon.models.base import Chunk, FinishReason, GenerateRequest, Token
 from gnomon.models.minilm import first_line, threads
 
 _BATCH_TOKENS = 128
@@ -129,7 +129,11 @@ class EmbeddedGenerator:
 
     async def count_tokens(self, text: str) -> int:
         """Exact length of `text` in this model's tokens."""
-        return await asyncio.to_thread(self._count_tokens, text)
+        return len(await self.tokenize(text))
+
+    async def tokenize(self, text: str) -> Sequence[Token]:
+        """The tokens of `text`."""
+        return await asyncio.to_thread(self._tokenize, text)
 
     async def aclose(self) -> None:
         """Stop what runs and release the weights. Idempotent."""
@@ -138,19 +142,28 @@ class EmbeddedGenerator:
         self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _count_tokens(self, text: str) -> int:
+    def _tokenize(self, text: str) -> list[Token]:
         connection = _SocketConnection(self._socket)
+        body = msgspec.json.encode({"content": text, "with_pieces": True})
         try:
-            connection.request("POST", "/tokenize", msgspec.json.encode({"content": text}))
+            connection.request("POST", "/tokenize", body)
             answer = connection.getresponse()
             found = msgspec.json.decode(answer.read())
-            return len(found["tokens"])
+            return [
+                Token(id=token["id"], piece=_bytes(token["piece"])) for token in found["tokens"]
+            ]
         except (OSError, http.client.HTTPException, msgspec.DecodeError, KeyError) as error:
             raise ModelError(
-                f"The engine could not count tokens: {first_line(error)}.", code="model.engine"
+                f"The engine could not cut the text into tokens: {first_line(error)}.",
+                code="model.engine",
             ) from error
         finally:
             connection.close()
+
+
+def _bytes(piece: str | list[int]) -> bytes:
+    """A piece as the engine tells it: text, or numbers where it is a part of a character."""
+    return piece.encode() if isinstance(piece, str) else bytes(piece)
 
 
 class _SocketConnection(http.client.HTTPConnection):

@@ -20,7 +20,7 @@ from gnomon.clock import Clock
 from gnomon.errors import GnomonError, ModelError
 from gnomon.log import get_logger
 from gnomon.models import fetch
-from gnomon.models.base import Embedder, Generator, ModelState, Scorer
+from gnomon.models.base import Embedder, Generator, ModelState, Scorer, Tokenizer
 from gnomon.models.embedded import EmbeddedGenerator
 from gnomon.models.minilm import MiniLM
 from gnomon.models.remote import RemoteGenerator, StreamingDoor, endpoint
@@ -72,6 +72,10 @@ class Hub:
     def generator(self) -> Generator | None:
         """The language model, if one is ready."""
         return self._remote or self._embedded
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The language model, if it is one that tells its tokens."""
+        return self._embedded
 
     def embedder(self) -> Embedder | None:
         """The sentence embedder, if ready."""

@@ -23,6 +23,7 @@ from gnomon.serve import (
     responses,
     search,
     system,
+    vectors,
     websub,
 )
 from gnomon.serve.access import Access
@@ -76,6 +77,7 @@ def create_app(services: Services) -> FastAPI:
         responses,
         chat,
         catalogue,
+        vectors,
         websub,
     ):
         app.include_router(room.router)

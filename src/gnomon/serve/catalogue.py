@@ -32,6 +32,35 @@ def get_model(model_id: str, request: Request) -> Response:
     return JsonResponse(_model(model_id, services_of(request)))
 
 
+@router.get("/v1/language-models", summary="List the models, in xAI's shape")
+def list_language_models(request: Request) -> Response:
+    """The models with what they read and write."""
+    services = services_of(request)
+    return JsonResponse({"models": [_language_model(name, services) for name in MODELS]})
+
+
+@router.get("/v1/language-models/{model_id}", summary="Read one model, in xAI's shape")
+def get_language_model(model_id: str, request: Request) -> Response:
+    """One model with what it reads and writes."""
+    mode_of(model_id)
+    return JsonResponse(_language_model(model_id, services_of(request)))
+
+
+def _language_model(name: str, services: Services) -> dict[str, Any]:
+    plain = _model(name, services)
+    return plain | {
+        "fingerprint": f"gnomon-{services.version}",
+        "version": services.version,
+        "input_modalities": ["text"],
+        "output_modalities": ["text"],
+        "prompt_text_token_price": 0,
+        "cached_prompt_text_token_price": 0,
+        "prompt_image_token_price": 0,
+        "completion_text_token_price": 0,
+        "search_price": 0,
+    }
+
+
 def _model(name: str, services: Services) -> dict[str, Any]:
     generators = [s for s in services.models.states() if s.role == "generator"]
     ready = [s.name for s in generators if s.state == "ready"]

@@ -28,7 +28,17 @@ from gnomon.errors import (
 from gnomon.log import get_logger
 from gnomon.serve.services import Services
 
-OPENAI_PATHS = ("/v1/responses", "/v1/chat/", "/v1/models")
+OPENAI_PATHS = (
+    "/v1/responses",
+    "/v1/chat/",
+    "/v1/models",
+    "/v1/language-models",
+    "/v1/embeddings",
+    "/v1/tokenize-text",
+    "/v1/files",
+    "/v1/vector_stores",
+    "/v1/batches",
+)
 _SHOWN_VALUE_CHARS = 80
 _log = get_logger()
 

@@ -13,7 +13,7 @@ from gnomon.answer.threads import Conversation, Stored
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
 from gnomon.index.base import Index
-from gnomon.models.base import Generator, ModelState
+from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
 from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, SourceConfig, SourceState
@@ -154,6 +154,14 @@ class Hub(Protocol):
 
     def generator(self) -> Generator | None:
         """The language model, if one is ready."""
+        ...
+
+    def embedder(self) -> Embedder | None:
+        """The sentence model, if ready."""
+        ...
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The language model, if it is one that tells its tokens."""
         ...
 
 
