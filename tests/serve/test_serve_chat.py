@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from openai import AsyncOpenAI, BadRequestError
 
@@ -14,6 +16,13 @@ ASK = {"messages": [{"role": "user", "content": "Is the bridge open?"}]}
 def chunks(body: str) -> list[Any]:
     lines = [b.removeprefix("data: ") for b in body.strip().split("\n\n")]
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+async def settled(http: httpx2.AsyncClient, where: str) -> httpx2.Response:
+    async with asyncio.timeout(5):
+        while (found := await http.get(where)).status_code == 202:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
 
 
 async def test_stream_ends_with_citations_then_usage_then_done(house: Any) -> None:
@@ -79,7 +88,7 @@ async def test_x_sources_mean_posts(house: Any) -> None:
     ("more", "said"),
     [
         ({"n": 2}, "n = 2"),
-        ({"deferred": True}, "deferred"),
+        ({"deferred": True, "stream": True}, "deferred"),
         ({"response_format": {"type": "yaml"}}, "yaml"),
         ({"tools": [{"type": "function", "function": {}}]}, "name"),
         ({"functions": [{"name": "f"}]}, "functions"),
@@ -123,3 +132,32 @@ async def test_the_openai_client_chats(house: Any, served: Any) -> None:
         with pytest.raises(BadRequestError) as refused:
             await client.chat.completions.create(model="gnomon", messages=messages, n=3)
         assert refused.value.code == "request.invalid"
+
+
+async def test_a_deferred_completion_is_fetched_later(house: Any, served: Any) -> None:
+    house.answerer.hold = asyncio.Event()
+    async with served(house) as url, httpx2.AsyncClient(base_url=url) as http:
+        begun = (await http.post("/v1/chat/completions", json=ASK | {"deferred": True})).json()
+        where = f"/v1/chat/deferred-completion/{begun['request_id']}"
+        await asyncio.wait_for(house.answerer.waiting.wait(), 5)
+        pending = await http.get(where)
+        assert (pending.status_code, pending.content) == (202, b"")
+        house.answerer.hold.set()
+        done = await settled(http, where)
+        assert done.json()["object"] == "chat.completion" and done.json()["citations"]
+        assert done.json()["choices"][0]["message"]["content"].startswith("The north bridge")
+        assert (await http.get(where)).json() == done.json()
+        assert not house.threads.conversations("local")
+        house.clock.advance(601)
+        gone = await http.get(where)
+    assert gone.status_code == 404 and gone.json()["error"]["code"] == "deferred_not_found"
+
+
+async def test_a_deferred_completion_that_failed_says_so(house: Any, served: Any) -> None:
+    house.answerer.failure = ModelError("The model stopped.", code="model.stopped")
+    async with served(house) as url, httpx2.AsyncClient(base_url=url) as http:
+        begun = (await http.post("/v1/chat/completions", json=ASK | {"deferred": True})).json()
+        where = f"/v1/chat/deferred-completion/{begun['request_id']}"
+        failed = await settled(http, where)
+    assert failed.status_code == 500
+    assert failed.json()["error"]["code"] == "model.stopped"

@@ -88,9 +88,9 @@ class Exchange:
         self._clock: Clock = services.clock
         self._ignored = ignored(body.model_extra)
         self._base_url = base_url
-        self._composer = Composer(
-            base_url=base_url, inline="no_inline_citations" not in (body.include or ())
-        )
+        self._cites = (body.search_parameters or {}).get("return_citations") is not False
+        inline = self._cites and "no_inline_citations" not in (body.include or ())
+        self._composer = Composer(base_url=base_url, inline=inline)
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
         self._base = self._head()
@@ -98,29 +98,40 @@ class Exchange:
 
     @classmethod
     async def begin(
-        cls, body: ResponsesRequest, services: Services, base_url: str, owner: str
+        cls,
+        body: ResponsesRequest,
+        services: Services,
+        base_url: str,
+        owner: str,
+        *,
+        asked_in: str = "input",
+        form_in: str = "text.format",
     ) -> Exchange:
-        """Check everything that can be refused before the first event is sent."""
+        """Check everything that can be refused before the first event is sent.
+
+        Other doors bring their requests in this form too; `asked_in` and `form_in` are what the
+        client calls these fields.
+        """
         mode = mode_of(body.model)
         if body.background and body.store is False:
             raise bad_request(
                 "background needs store: the answer is fetched later.", param="background"
             )
-        form = form_of((body.text or {}).get("format"), "text.format")
+        form = form_of((body.text or {}).get("format"), form_in)
         functions, tools = client_functions(body.tools, body.tool_choice)
         meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
         if body.previous_response_id:
             earlier = await asyncio.to_thread(_history, services, body.previous_response_id, owner)
         if isinstance(body.input, str):
-            text = question_text(body.input, "input")
+            text = question_text(body.input, asked_in)
             said = Conversation(question=text, messages=(Message(role="user", content=text),))
         else:
             items = body.input
             if body.previous_response_id and _answers_earlier_calls(items):
                 before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
                 items, earlier = [*before, *items], ()
-            said = converse(items, param="input")
+            said = converse(items, param=asked_in)
         question = Question(
             text=said.question,
             as_of=moment(body.as_of, services.clock, param="as_of"),
@@ -163,7 +174,7 @@ class Exchange:
     async def run(self) -> dict[str, Any]:
         """The finished response."""
         response: dict[str, Any] = {}
-        async with aclosing(self._events()) as events:
+        async with aclosing(self.steps()) as events:
             async for name, payload in events:
                 if name == "response.completed":
                     response = payload["response"]
@@ -178,7 +189,7 @@ class Exchange:
     async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         """(type, payload) of each event; a failure becomes `response.failed`."""
         try:
-            async with aclosing(self._events()) as events:
+            async with aclosing(self.steps()) as events:
                 async for one in events:
                     yield one
         except Exception as error:
@@ -188,7 +199,8 @@ class Exchange:
                 await self._keep(self._unanswered(), failed[1]["response"])
             yield failed
 
-    async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+    async def steps(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        """(type, payload) of each event; a failure is raised."""
         empty = self._base | {"status": "in_progress", "output": []}
         yield self._event("response.created", response=empty)
         yield self._event("response.in_progress", response=empty)
@@ -404,7 +416,7 @@ class Exchange:
             "status": "completed",
             "completed_at": int(self._clock.now().timestamp()),
             "output": list(self._output),
-            "citations": self._composer.urls,
+            "citations": self._composer.urls if self._cites else [],
             "usage": {
                 "input_tokens": usage.input_tokens,
                 "input_tokens_details": {"cached_tokens": 0},

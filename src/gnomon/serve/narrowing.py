@@ -52,13 +52,9 @@ def narrow(
     tools: Sequence[Mapping[str, Any]] | None,
     parameters: Mapping[str, Any] | None,
     clock: Clock,
-    *,
-    web_options: Mapping[str, Any] | None = None,
 ) -> Narrowing:
-    """The filters that `tools`, `search_parameters` and `web_search_options` ask for together."""
+    """The filters that `tools` and `search_parameters` ask for together."""
     parts = [_from_tool(tool, f"tools.{i}", clock) for i, tool in enumerate(tools or ())]
-    if web_options is not None:
-        parts.append(_web(web_options, "web_search_options"))
     if parameters is not None:
         parts += _from_parameters(parameters, clock)
     return _together(parts)
