@@ -394,3 +394,41 @@ async def test_deleted_posts_can_be_erased() -> None:
         ledger = await follower.until(lambda x: "end" in follower.texts)
         assert f"bluesky:{uri}" not in ledger.versions
         assert not any(isinstance(c, Delete) for b in follower.batches for c in b.changes)
+
+
+async def test_a_cursor_of_another_archive_is_resumed_by_time() -> None:
+    async with world() as (server, follower):
+        server.post(ADA, "two")
+        moved = follower.ledger.cursor.replace('"seq":1', '"seq":90000')  # type: ignore[union-attr]
+        follower.ledger.cursor = moved
+        ledger = await follower.until(lambda x: "two" in follower.texts)
+        assert follower.texts == ["one", "two"] and not ledger.gaps
+        assert len([path for path in server.requests if "subscribeEvents" in path]) == 2
+
+
+async def test_version_1_says_nothing_of_a_lost_window_and_it_is_noticed() -> None:
+    async with world(protocol="v1") as (server, follower):
+        follower.ledger.cursor = None
+        await follower.until(posts(1))
+        server.post(ADA, "seen")
+        await follower.until(posts(2))
+        server.post(ADA, "lost")
+        server.post(ADA, "after")
+        server.forget(server.last_seq)
+        ledger = await follower.until(posts(3))
+        assert follower.texts == ["one", "seen", "after"] and len(ledger.gaps) == 1
+        server.post(ADA, "whole")
+        await follower.until(posts(4))
+        assert len(ledger.gaps) == 1
+
+
+async def test_a_refusal_is_asked_again_before_long() -> None:
+    async with world() as (server, follower):
+        server.misbehave("403", "410", "400")
+        for code in ("source.refused", "source.refused", "net.status"):
+            with pytest.raises(UpstreamError) as caught:
+                async for _ in SOURCE.follow(follower.context, follower.ledger.cursor):
+                    pass
+            assert caught.value.code == code
+            retry_after_s = getattr(caught.value, "retry_after_s", None)
+            assert retry_after_s == (900.0 if code == "source.refused" else None)

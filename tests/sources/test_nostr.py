@@ -151,7 +151,7 @@ async def test_faults_that_cost_nothing(fault: str) -> None:
         ("closed", "nostr.closed"),
         ("closed auth-required: sign in", "source.forbidden"),
         ("503", "net.status"),
-        ("403", "net.status"),
+        ("403", "source.refused"),
     ],
 )
 async def test_faults_that_cost_a_connection(fault: str, code: str) -> None:

@@ -40,6 +40,7 @@ from gnomon.sources.bluesky_wire import (
     decoder,
     endpoints,
 )
+from gnomon.sources.refusals import refused
 from gnomon.types import Batch, Cursor, SourceConfig
 
 _EVENTS = 500
@@ -82,7 +83,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 raise
             ctx.count(f"endpoint.{error.code}")
             if trouble is None or isinstance(error, UpstreamTransient):
-                trouble = error
+                trouble = refused(error)
     if trouble is not None:
         raise trouble
 

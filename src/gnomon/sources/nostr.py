@@ -38,6 +38,7 @@ from gnomon.sources.nostr_events import (
     verifier,
 )
 from gnomon.sources.nostr_settings import NostrSettings, hex_key
+from gnomon.sources.refusals import refused
 from gnomon.types import (
     Batch,
     Change,
@@ -121,7 +122,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 raise
             ctx.count(f"relay.{error.code}")
             if trouble is None or isinstance(error, UpstreamTransient):
-                trouble = error
+                trouble = refused(error)
     if trouble is not None:
         raise trouble
 
