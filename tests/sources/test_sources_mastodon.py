@@ -43,7 +43,7 @@ async def door_to(server: MastodonServer) -> AsyncIterator[Door]:
 
 
 def settings_of(server: MastodonServer, **more: Any) -> dict[str, Any]:
-    return {"server": server.url, "idle_s": 0.4, "recheck_posts": 0, **more}
+    return {"server": server.url, "idle_s": 1.5, "recheck_posts": 0, **more}
 
 
 # -- contract ---------------------------------------------------------------------

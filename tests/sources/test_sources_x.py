@@ -44,7 +44,7 @@ def settings_of(server: XServer, **more: Any) -> dict[str, Any]:
         "bearer_token": server.token,
         "rules": ["bridge OR ferry"],
         "api_url": server.url,
-        "idle_s": 0.3,
+        "idle_s": 1.5,
         "budget_usd_day": 100.0,
         "first_search_s": 3_600,
         **more,

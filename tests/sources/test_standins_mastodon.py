@@ -107,7 +107,7 @@ async def test_mastodon_py_listens() -> None:
     async with MastodonServer(keep_alive_s=0.05) as server:
         reader, listener = client(server), Listener()
         handle = await asyncio.to_thread(
-            lambda: reader.stream_hashtag("town", listener, run_async=True, timeout=10)
+            lambda: reader.stream_hashtag("town", listener, run_async=True, timeout=1)
         )
         await until(lambda: server.listening and listener.beats)
         id = server.publish("One.", tags=["town"])

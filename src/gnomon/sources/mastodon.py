@@ -7,6 +7,7 @@ days is asked for again now and then, and what is missing was deleted. Only publ
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
@@ -53,6 +54,9 @@ _MAX_PAGES = 25
 """Pages that one catching-up may take; a busy timeline would never let it end."""
 _OVERLAP = timedelta(minutes=10)
 """Posts of other servers may arrive so late, and sort where they were written."""
+_SETTLED_S = 5.0
+_SOCKET_IDLE_S = 3_600.0
+"""A quiet timeline sends nothing for long; that the connection lives, pings of the door tell."""
 _REMEMBERED = 2_000
 _HOME_POSTS = 400
 """What a server promises to keep of a home or list timeline."""
@@ -87,7 +91,7 @@ class MastodonSettings(SourceSettings):
     recheck_days: float = Field(2.0, ge=0, description="How old posts are that are checked so.")
     recheck_posts: int = Field(200, ge=0, description="How many of them at most, newest first.")
     idle_s: float = Field(
-        90.0, gt=0, description="Longest silence of a stream; signs of life come each 30 seconds."
+        90.0, gt=0, description="Longest silence of an SSE stream; heartbeats come each 30 seconds."
     )
 
     @field_validator("server")
@@ -260,6 +264,7 @@ class _Follower:
         self.settings: MastodonSettings = ctx.settings
         self.host = urlsplit(self.settings.server).netloc.lower()
         self._single = False
+        self._connected = asyncio.Event()
 
     async def parts(self) -> list[AsyncGenerator[_Step, None]]:
         """What has to be done at the same time."""
@@ -274,6 +279,7 @@ class _Follower:
                 parts.append(self._socket(url, heard))
             else:
                 parts += [self._events(url, timeline) for timeline in heard]
+            parts.append(self._settle(heard))
         refused = [t for t in wanted if t not in heard and not _open(instance, t)]
         polled = [t for t in wanted if t not in heard and t not in refused]
         if refused and not (polled or heard or self.settings.accounts or self.settings.trends):
@@ -310,6 +316,7 @@ class _Follower:
             self.ctx.heard()
             async for step in self.catch_up(timeline):
                 yield step
+            self._connected.set()
             async for event in events:
                 self.ctx.heard()
                 found = self._event(timeline.name, event.event, event.data)
@@ -320,7 +327,7 @@ class _Follower:
     async def _socket(self, base: str, heard: list[Timeline]) -> AsyncGenerator[_Step, None]:
         """Several timelines by one WebSocket."""
         async with self.ctx.fetcher.socket(
-            f"{base}/api/v1/streaming", headers=self.api.headers, idle_s=self.settings.idle_s
+            f"{base}/api/v1/streaming", headers=self.api.headers, idle_s=_SOCKET_IDLE_S
         ) as socket:
             for timeline in heard:
                 kind, _, value = timeline.name.partition(":")
@@ -331,6 +338,7 @@ class _Follower:
             for timeline in heard:
                 async for step in self.catch_up(timeline):
                     yield step
+            self._connected.set()
             async for text in socket:
                 self.ctx.heard()
                 message = _object(text)
@@ -348,6 +356,14 @@ class _Follower:
                     )
                 else:
                     self.ctx.count("event.unreadable")
+
+    async def _settle(self, heard: list[Timeline]) -> AsyncGenerator[_Step, None]:
+        """Page once more: a server does not say from which moment on a stream is really heard."""
+        await self._connected.wait()
+        await self.ctx.clock.sleep(_SETTLED_S)
+        for timeline in heard:
+            async for step in self.catch_up(timeline, timedelta(seconds=6 * _SETTLED_S)):
+                yield step
 
     def _event(self, timeline: str, event: str, data: str) -> _Step | None:
         if event == "delete":

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
 from websockets.server import ServerProtocol
 
@@ -60,6 +60,7 @@ class Talk:
         self._protocol = protocol
         self._reader = reader
         self._writer = writer
+        self._unread: deque[str] = deque()
 
     async def send(self, text: str) -> None:
         """Send a text message."""
@@ -81,8 +82,10 @@ class Talk:
         """The next text message of the client; None when it left."""
         while True:
             for event in self._protocol.events_received():
-                if getattr(event, "opcode", None) is Opcode.TEXT:
-                    return bytes(event.data).decode()  # type: ignore[union-attr]
+                if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                    self._unread.append(bytes(event.data).decode())
+            if self._unread:
+                return self._unread.popleft()
             data = await self._reader.read(65_536)
             if not data:
                 return None
