@@ -32,7 +32,7 @@ from gnomon.answer.check import Evidence, judge
 from gnomon.answer.pipeline import Answerer
 from gnomon.clock import ManualClock, RandomIds, SystemClock
 from gnomon.index.live import LiveIndex
-from gnomon.models.base import Embedder, Scorer
+from gnomon.models.base import Embedder, Reading, Scorer
 from gnomon.record.store import SqliteRecord
 from gnomon.settings import Settings
 from gnomon.testing.world import DemoTown, score
@@ -252,14 +252,14 @@ async def demo_world(seed: int, folder: Path, models: Local, limit: int | None) 
 
 def attribution(models: Local, limit: int | None) -> dict[str, Any]:
     """Macro-F1 and wrongly passed claims, on the half that the weights were not fitted on."""
-    embed = models.minilm.embed if models.minilm else None
+    read = models.minilm.read if isinstance(models.minilm, Reading) else None
     pairs, took = [], []
     for row in list(rows(ATTRIBUTION))[:limit]:
         if hashlib.sha256(row["id"].encode()).digest()[0] % 2 == 0:
             continue
         evidence = [Evidence(text, text) for text in row["references"]]
         began = time.perf_counter()
-        verdict = judge(row["claim"], evidence, embed)
+        verdict = judge(row["claim"], evidence, read)
         took.append((time.perf_counter() - began) * 1_000)
         pairs.append((row["subset"], row["label"], int(verdict.kind is VerdictKind.SUPPORTED)))
     subsets = sorted({s for s, *_ in pairs})

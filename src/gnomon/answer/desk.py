@@ -12,11 +12,12 @@ from contextlib import aclosing
 from typing import Literal
 
 from gnomon.answer.base import Draft, Plan, Question, Writer, Written
-from gnomon.answer.check import Cited, Embed, check
+from gnomon.answer.check import PARTLY_FROM, Cited, check
 from gnomon.answer.disagree import Others, Standing, Statement, outdated, told, was
 from gnomon.answer.generative import best_quote
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.retrieve import citation
+from gnomon.answer.support import Read, Remembering
 from gnomon.answer.text import sentences
 from gnomon.answer.words import plain, share, stems
 from gnomon.metrics import SENTENCES
@@ -44,7 +45,7 @@ class Desk:
         plan: Plan,
         passages: Sequence[Passage],
         *,
-        embed: Embed | None,
+        read: Read | None,
         unsupported: Literal["drop", "mark"],
     ) -> None:
         """Drafts refer to `passages`. `unsupported` is the setting of that name."""
@@ -53,17 +54,19 @@ class Desk:
         self.usage = Usage()
         self.left_out = 0
         self.repaired = 0
+        self.moved = 0
         self.drafts = 0
         self.disagreements: list[Disagreement] = []
         self.superseded: list[Superseded] = []
         self._question = question
         self._plan = plan
         self._passages = passages
-        self._embed = embed
+        self._read = Remembering(read) if read else None
         self._unsupported = unsupported
         self._numbers: dict[tuple[int, int, int], int] = {}
         self._others = Others(plan, passages)
         self._owed: list[Statement] = []
+        self._held = [stems(p.text) for p in passages]
 
     async def checked(self, writer: Writer) -> AsyncGenerator[Written]:
         """The sentences of `writer`, each as it may be shown. Raises ModelError."""
@@ -89,6 +92,11 @@ class Desk:
         """What is disputed or out of date, left out or replaced, in plain words."""
         notes = [d.text for d in self.disagreements] + [was(s) for s in self.superseded]
         notes += [outdated(s.text, s.until) for s in self.sentences if s.until is not None]
+        if self.moved:
+            notes.append(
+                f"The citation of {_noun(self.moved, 'sentence')} was corrected: another passage "
+                "says it."
+            )
         if self.repaired:
             notes.append(
                 f"{_count(self.repaired, 'sentence')} replaced by the source's own words: "
@@ -104,6 +112,11 @@ class Desk:
         """The draft as it may be shown; `aside` marks one that was added because it disagrees."""
         verdict = self._verdict(draft)
         if verdict.kind is not VerdictKind.SUPPORTED:
+            moved = self._elsewhere(draft)
+            if moved is not None:
+                self.moved += 1
+                draft, verdict = moved, self._verdict(moved)
+        if verdict.score < PARTLY_FROM:
             repaired = self._repair(draft)
             if repaired is not None:
                 self.repaired += 1
@@ -173,7 +186,24 @@ class Desk:
                 )
             passage = self._passages[index]
             cited.append(Cited(passage.document, passage.start + start, passage.start + end))
-        return check(draft.text, cited, self._embed)
+        return check(draft.text, cited, self._read)
+
+    def _elsewhere(self, draft: Draft) -> Draft | None:
+        """The draft with the passage that carries it best, if it cites a wrong one."""
+        cited = {i for i, *_ in draft.spans}
+        wanted = stems(draft.text)
+        ranked = sorted(
+            ((share(wanted, s), i) for i, s in enumerate(self._held) if i not in cited),
+            reverse=True,
+        )
+        for held, i in ranked[:1]:
+            if held < _REPAIRED_FROM:
+                break
+            span = best_quote(draft.text, self._passages[i].text)
+            moved = Draft(text=draft.text, spans=((i, span.start, span.end),))
+            if self._verdict(moved).kind is VerdictKind.SUPPORTED:
+                return moved
+        return None
 
     def _repair(self, draft: Draft) -> Draft | None:
         """The quoted sentence that says what the draft wanted to say, if there is one."""
@@ -211,5 +241,9 @@ class Desk:
         return self._numbers[place]
 
 
+def _noun(n: int, noun: str) -> str:
+    return f"1 {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def _count(n: int, noun: str) -> str:
-    return f"1 {noun} was" if n == 1 else f"{n} {noun}s were"
+    return f"{_noun(n, noun)} {'was' if n == 1 else 'were'}"

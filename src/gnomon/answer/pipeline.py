@@ -23,7 +23,7 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
-from gnomon.answer.rank import time_of
+from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
 from gnomon.answer.retrieve import Evidence, citation, given, retrieve
 from gnomon.clock import Clock, Ids
@@ -78,6 +78,7 @@ class Answerer:
         self._ids = ids
         self._settings = settings.answer
         self._source_states = source_states
+        self._reader = Reader(clock)
         self._log = get_logger()
 
     async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
@@ -128,9 +129,29 @@ class Answerer:
             ANSWER_LATENCY.labels(stage).observe(took_ms / 1_000)
         yield Finished(answer=answer)
 
+    def likeness(self) -> Likeness | None:
+        """How questions and documents are compared by meaning; None without a sentence model."""
+        embedder, budget_s = self._models.embedder(), self._settings.rerank_ms / 1_000
+        if embedder is None or budget_s <= 0:
+            return None
+
+        def alike(text: str, documents: Sequence[Document]) -> Mapping[int, float]:
+            try:
+                return self._reader.likeness(embedder, text, documents, budget_s)
+            except ModelError as error:
+                self._log.warning("answer.unranked", code=error.code)
+                return {}
+
+        return alike
+
     def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:
         evidence = retrieve(
-            question, asked, record=self._record, index=self._index, limit=self._settings.passages
+            question,
+            asked,
+            record=self._record,
+            index=self._index,
+            limit=self._settings.passages,
+            likeness=self.likeness(),
         )
         evidence = msgspec.structs.replace(
             evidence, passages=(*given(question), *evidence.passages)
