@@ -174,6 +174,33 @@ async def test_longer_away_than_the_feed_looks_back_is_a_gap() -> None:
     assert list(ledger.versions) == ["usgs:ak1", "usgs:ak3"]
 
 
+@asynccontextmanager
+async def unreadable_detail_stage() -> AsyncIterator[Stage]:
+    clock = ManualClock(START)
+    async with UsgsServer(clock=clock) as server, door_to(server) as door:
+        at = START - BOOK
+        server.quake("ak1", magnitude=4.0, place="at sea", at=at)
+
+        def both_at_once() -> None:
+            server.misbehave("/detail/ak1.geojson", "huge", "html")
+            server.delete("ak1")
+            server.quake("ak2", magnitude=5.0, place="at sea", at=at)
+
+        yield Stage(
+            config=SourceConfig(name="q", type="usgs", settings={"url": server.url("")}),
+            fetcher=door, script=[both_at_once], set_time=clock.set, rests=6,
+            expected=lambda: {
+                "usgs:ak1": [said(4.0, at, place="at sea"), None],
+                "usgs:ak2": [said(5.0, at, place="at sea")],
+            },
+        )  # fmt: skip
+
+
+async def test_a_detail_that_cannot_be_read_costs_no_news() -> None:
+    (ledger,) = await check_source(usgs.SOURCE, unreadable_detail_stage, rounds=1)
+    assert ledger.skipped["net.too_large"] == ledger.skipped["usgs.detail_unreadable"] == 1
+
+
 async def test_the_stand_in_has_the_documented_shape() -> None:
     clock = ManualClock(START)
     async with UsgsServer(clock=clock) as server, httpx2.AsyncClient() as client:

@@ -38,6 +38,7 @@ _HOURS = {"hour": 1, "day": 24, "week": 168, "month": 720}
 _EDGE = timedelta(minutes=5)
 """Events this near the end of the window may leave it between two looks."""
 _MAX_BYTES = 20_000_000
+_MAX_DETAIL_BYTES = 2_000_000
 _REVIEW = {"automatic": "Not yet reviewed by a person.", "reviewed": "Reviewed by a seismologist."}
 
 
@@ -249,7 +250,11 @@ async def _vanished(ctx: Context, memory: _Memory, key: str, dates: Dates) -> li
         return []
     id = key.removeprefix("usgs:")
     url = f"{ctx.settings.url.rstrip('/')}/detail/{quote(id)}.geojson"
-    response = await ctx.fetcher.fetch(url, purpose="feed", max_body_bytes=_MAX_BYTES)
+    try:
+        response = await ctx.fetcher.fetch(url, purpose="feed", max_body_bytes=_MAX_DETAIL_BYTES)
+    except ContentError as error:  # it must not cost what else this look brought
+        ctx.count(error.code)
+        return []
     if response.status in (404, 409, 410):  # 409 is what they answer for a deleted event
         memory.events[key].content = "-"
         return [Delete(key=key)]
