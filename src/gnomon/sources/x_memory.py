@@ -64,8 +64,6 @@ class Memory(msgspec.Struct, omit_defaults=True):
     check_since_us: int = 0
     """Where the running compliance round goes on."""
     job: Job | None = None
-    users: dict[str, str] = {}
-    """Ids of watched handles."""
 
     @classmethod
     def restore(cls, cursor: Cursor | None) -> Memory:
