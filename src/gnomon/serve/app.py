@@ -19,6 +19,7 @@ from gnomon.serve import (
     documents,
     errors,
     following,
+    messages,
     people,
     responses,
     search,
@@ -64,6 +65,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.jobs = Jobs(services.clock)
+    app.state.access = access
     errors.install(app)
     for room in (
         system,
@@ -76,6 +78,7 @@ def create_app(services: Services) -> FastAPI:
         people,
         responses,
         chat,
+        messages,
         catalogue,
         vectors,
         websub,

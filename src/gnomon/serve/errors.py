@@ -39,6 +39,7 @@ OPENAI_PATHS = (
     "/v1/vector_stores",
     "/v1/batches",
 )
+ANTHROPIC_PATH = "/v1/messages"
 _SHOWN_VALUE_CHARS = 80
 _log = get_logger()
 
@@ -108,6 +109,9 @@ def response_for(error: GnomonError, path: str, request_id: str) -> Response:
     if speaks_openai(path):
         body = openai_body(error)
         media_type = "application/json"
+    elif path.startswith(ANTHROPIC_PATH):
+        body = anthropic_body(error)
+        media_type = "application/json"
     else:
         body = problem_body(error, request_id)
         media_type = "application/problem+json"
@@ -124,6 +128,21 @@ def openai_body(error: GnomonError) -> dict[str, Any]:
         kind = "invalid_request_error"
     param = error.param if isinstance(error, ApiError) else None
     return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}
+
+
+def anthropic_body(error: GnomonError) -> dict[str, Any]:
+    """`{"type": "error", "error": {type, message}}`, as Anthropic's clients read it."""
+    kinds = {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        503: "overloaded_error",
+    }
+    kind = kinds.get(status_of(error), "api_error")
+    return {"type": "error", "error": {"type": kind, "message": str(error), "code": error.code}}
 
 
 def problem_body(error: GnomonError, request_id: str) -> dict[str, Any]:
