@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
+from fastapi import FastAPI
 
 from gnomon import __version__, log, tracing
 from gnomon.accounts.store import Accounts
@@ -79,7 +80,7 @@ def private_server(settings: Settings) -> Iterator[tuple[str, str]]:
     Yields its address and the key that opens it.
     """
     token = secrets.token_urlsafe(32)
-    server = settings.server.model_copy(update={"host": "127.0.0.1", "port": 0})
+    server = settings.server.model_copy(update={"host": "127.0.0.1", "port": 0, "grpc_port": 0})
     settings = settings.model_copy(update={"server": server})
     outcome: list[BaseException] = []
     address: list[str] = []
@@ -128,6 +129,8 @@ async def _serve(
         house = await stack.enter_async_context(opened(settings, follow=follow))
         doors = create_app(house.services(on_damage=failures.append, token=token))
         stack.push_async_callback(doors.state.jobs.aclose)
+        if settings.server.grpc_port:
+            await _open_grpc(stack, doors, settings, url)
         web = uvicorn.Server(
             uvicorn.Config(
                 doors,
@@ -162,6 +165,24 @@ async def _serve(
             raise failures[0]
         if failing.done() and not failing.cancelled():
             failing.result()
+
+
+async def _open_grpc(stack: AsyncExitStack, doors: FastAPI, settings: Settings, url: str) -> None:
+    """Open the gRPC door beside the HTTP door. Raises ConfigError without its library."""
+    try:
+        from gnomon.serve.grpc.server import GrpcDoor
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("grpc", "google"):
+            raise
+        raise ConfigError(
+            "server.grpc_port is set, but the library for gRPC is not installed.",
+            code="config.grpc",
+            hint="pip install 'gnomon[grpc]'",
+        ) from None
+    state = doors.state
+    door = GrpcDoor(state.services, state.access, state.jobs, base_url=url)
+    await door.start(settings.server.host, settings.server.grpc_port)
+    stack.push_async_callback(door.stop, _STOP_GRACE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:

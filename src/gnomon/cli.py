@@ -89,6 +89,9 @@ def _version(wanted: bool) -> None:
 def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port of the gRPC door for the xai-sdk client; 0: none.")
+    ] = None,
     home: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
     demo: Annotated[
         bool | None, typer.Option("--demo/--no-demo", help="Show the demo world, or never.")
@@ -103,6 +106,7 @@ def up(
     loaded = load(
         server__host=host,
         server__port=port,
+        server__grpc_port=grpc_port,
         home=home or FLAGS["home"],
         demo__mode=mode,
         net__allow=tuple(allow) if allow else None,

@@ -74,6 +74,12 @@ REQUESTS = Counter(
     ["route", "status"],
     registry=REGISTRY,
 )
+GRPC_CALLS = Counter(
+    "gnomon_grpc_calls_total",
+    "gRPC calls, by method and status.",
+    ["rpc", "status"],
+    registry=REGISTRY,
+)
 
 
 def render() -> bytes:

@@ -14,7 +14,7 @@ from gnomon.serve.wire import JsonResponse, services_of
 
 router = APIRouter(tags=["OpenAI: Models"])
 
-_CREATED = 1_767_225_600
+CREATED = 1_767_225_600
 """A fixed date: the ids name ways of answering, not files that were made at some moment."""
 
 
@@ -68,7 +68,7 @@ def _model(name: str, services: Services) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
-        "created": _CREATED,
+        "created": CREATED,
         "owned_by": "gnomon",
         "aliases": [],
         "gnomon": {"mode": MODELS[name], "writer": writer},

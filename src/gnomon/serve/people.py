@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -162,25 +162,27 @@ async def me(request: Request) -> Response:
 @router.get("/v1/api-key", summary="What is this key?")
 async def api_key(request: Request) -> Response:
     """Facts about the key that this request carries."""
-    identity = identity_of(request)
+    return JsonResponse(key_facts(identity_of(request), services_of(request).clock.now()))
+
+
+def key_facts(identity: Identity, now: datetime) -> dict[str, Any]:
+    """What xAI's clients ask about a key. Whoever has none is described as if they had."""
     key = identity.key
-    created = key.created_at.isoformat() if key else services_of(request).clock.now().isoformat()
-    return JsonResponse(
-        {
-            "redacted_api_key": f"{key.hint}…" if key else "",
-            "user_id": identity.user_id,
-            "name": (key.label if key else "") or identity.name,
-            "create_time": created,
-            "modify_time": created,
-            "modified_by": identity.user_id,
-            "team_id": "gnomon",
-            "acls": [f"gnomon:{scope}" for scope in sorted(identity.scopes)],
-            "api_key_id": key.id if key else identity.user_id,
-            "team_blocked": False,
-            "api_key_blocked": False,
-            "api_key_disabled": False,
-        }
-    )
+    created = (key.created_at if key else now).isoformat()
+    return {
+        "redacted_api_key": f"{key.hint}…" if key else "",
+        "user_id": identity.user_id,
+        "name": (key.label if key else "") or identity.name,
+        "create_time": created,
+        "modify_time": created,
+        "modified_by": identity.user_id,
+        "team_id": "gnomon",
+        "acls": [f"gnomon:{scope}" for scope in sorted(identity.scopes)],
+        "api_key_id": key.id if key else identity.user_id,
+        "team_blocked": False,
+        "api_key_blocked": False,
+        "api_key_disabled": False,
+    }
 
 
 # -- keys --------------------------------------------------------------------

@@ -57,7 +57,7 @@ async def get_response(
         return EventStream(job.stream(starting_after), services.clock)
     if job is not None:
         return JsonResponse(job.response)
-    return JsonResponse(_settled(stored.response["response"]))
+    return JsonResponse(settled(stored.response["response"]))
 
 
 @router.post("/v1/responses/{response_id}/cancel", summary="Cancel a background response")
@@ -71,7 +71,7 @@ async def cancel_response(response_id: str, request: Request) -> Response:
             param="response_id",
         )
     job = _jobs(request).get(response_id)
-    return JsonResponse(await job.cancel() if job is not None else _settled(response))
+    return JsonResponse(await job.cancel() if job is not None else settled(response))
 
 
 @router.delete("/v1/responses/{response_id}", summary="Forget a stored response")
@@ -119,7 +119,7 @@ def _jobs(request: Request) -> Jobs:
     return cast(Jobs, request.app.state.jobs)
 
 
-def _settled(response: dict[str, Any]) -> dict[str, Any]:
+def settled(response: dict[str, Any]) -> dict[str, Any]:
     """A stored response; one that no job makes any more has failed."""
     if response["status"] != "in_progress":
         return response
@@ -132,11 +132,12 @@ def _stored(request: Request, response_id: str) -> Thread:
     owner = identity_of(request).user_id
     found = services_of(request).threads.get(response_id, owner)
     if found is None or "response" not in found.response:
-        raise _unknown(response_id)
+        raise unknown_response(response_id)
     return found
 
 
-def _unknown(response_id: str) -> ApiError:
+def unknown_response(response_id: str) -> ApiError:
+    """A 404 for a response that the asker has not."""
     return ApiError(
         404,
         f"There is no stored response {shown(response_id)}.",

@@ -1,0 +1,1 @@
+"""The xai_api gRPC services, as the official `xai-sdk` speaks them."""
