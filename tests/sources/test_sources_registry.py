@@ -87,6 +87,11 @@ def test_wrong_settings_name_the_key(
         ("feed://example.org/odd", "feed", "feed:example.org/odd"),
         ("http://127.0.0.1:8000/news", "page", "page:127.0.0.1:8000/news"),
         ("localhost:8000/rss", "feed", "feed:localhost:8000/rss"),
+        ("north  bridge closed", "search", "search:north bridge closed"),
+        ("search:zeppelin", "search", "search:zeppelin"),
+        ("https://example.org/news-sitemap.xml", "sitemap", "sitemap:example.org/news-sitemap.xml"),
+        ("sitemap:example.org", "sitemap", "sitemap:example.org"),
+        ("gdelt", "gdelt", "gdelt"),
     ],
 )
 def test_what_was_pasted(registry: Registry, text: str, type: str, name: str) -> None:
@@ -105,7 +110,7 @@ def test_a_file_is_replayed(registry: Registry, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", "hello world", "ftp://example.org/x", "/no/such/file.jsonl", "http://", "a\0b",
+    ["", "  ", "hello", "ftp://example.org/x", "/no/such/file.jsonl", "http://", "a\0b",
      "https://exa mple.org", "https://[::1", "http://example.org:notaport/", "./x", "@someone",
      "javascript:alert(1)", "feed:", "replay:/no/such.jsonl", "x" * 5_000],
 )  # fmt: skip

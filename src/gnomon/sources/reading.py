@@ -36,6 +36,25 @@ class Tip(msgspec.Struct, frozen=True, kw_only=True):
     date_source: str = ""
     extra: Mapping[str, Any] = {}
 
+    def document(self, source: str, policy: Policy, kind: str = "article") -> Document | None:
+        """What the source itself says about the page; None if that is nothing."""
+        text = self.text or self.title
+        if not text.strip():
+            return None
+        return Document(
+            key=self.key,
+            source=source,
+            kind=kind,
+            title=self.title,
+            text=text,
+            url=self.url,
+            lang=self.lang or "und",
+            published_at=self.published_at,
+            date_source=self.date_source if self.published_at else "",
+            policy=policy,
+            extra={"only": "reference", **self.extra},
+        )
+
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """What came of reading a page."""
@@ -76,7 +95,7 @@ async def read_page(ctx: Context, tip: Tip, *, policy: Policy, kind: str = "arti
             return Read(outcome="gone")
         if response.status != 200:
             ctx.count(f"page.{response.status}")
-            return Read(document=_as_told(ctx, tip, policy, kind), outcome="refused")
+            return Read(document=tip.document(ctx.config.name, policy, kind), outcome="refused")
         page = await asyncio.to_thread(
             extract_page,
             response.body,
@@ -88,11 +107,11 @@ async def read_page(ctx: Context, tip: Tip, *, policy: Policy, kind: str = "arti
     except (UpstreamError, ContentError) as error:
         ctx.count(error.code)
         if isinstance(error, Transient):
-            return Read(document=_as_told(ctx, tip, policy, kind), outcome="failed")
-        return Read(document=_as_told(ctx, tip, policy, kind), outcome="refused")
+            return Read(document=tip.document(ctx.config.name, policy, kind), outcome="failed")
+        return Read(document=tip.document(ctx.config.name, policy, kind), outcome="refused")
     if not page.text:
         ctx.count("page.empty")
-        return Read(document=_as_told(ctx, tip, policy, kind), outcome="refused")
+        return Read(document=tip.document(ctx.config.name, policy, kind), outcome="refused")
     dated = tip.published_at is not None
     document = Document(
         key=tip.key,
@@ -110,26 +129,6 @@ async def read_page(ctx: Context, tip: Tip, *, policy: Policy, kind: str = "arti
         extra={**({"site": page.site} if page.site else {}), **tip.extra},
     )
     return Read(document=document)
-
-
-def _as_told(ctx: Context, tip: Tip, policy: Policy, kind: str) -> Document | None:
-    """What the source itself says about the page; None if that is nothing."""
-    text = tip.text or tip.title
-    if not text.strip():
-        return None
-    return Document(
-        key=tip.key,
-        source=ctx.config.name,
-        kind=kind,
-        title=tip.title,
-        text=text,
-        url=tip.url,
-        lang=tip.lang or "und",
-        published_at=tip.published_at,
-        date_source=tip.date_source if tip.published_at else "",
-        policy=policy,
-        extra={"only": "reference", **tip.extra},
-    )
 
 
 async def read_pages(

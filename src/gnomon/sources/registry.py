@@ -20,7 +20,7 @@ from gnomon.extract.feeds import parse_feed
 from gnomon.extract.html import extract_page
 from gnomon.log import get_logger
 from gnomon.net.base import Fetcher, Response
-from gnomon.sources import feed, page, sitemap
+from gnomon.sources import feed, page, search, sitemap
 from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.opml import MAX_OPML_BYTES, looks_like_opml, read_opml
 from gnomon.sources.polling import web_address
@@ -119,6 +119,10 @@ class Registry:
             config = spec.identify(rest) or spec.identify(f"{type}:{rest}")
             if config is None and type == "feed" and web_address(rest):
                 config = feed.config_for(web_address(rest))
+            if config is None and type == "sitemap" and web_address(rest):
+                config = sitemap.config_for(web_address(rest))
+            if config is None and type == "search":
+                config = search.config_for(rest)
             if config is not None:
                 return config
             raise ConfigError(
