@@ -26,16 +26,29 @@ from gnomon.net.door import Door
 from gnomon.record.store import SqliteRecord
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
+from gnomon.testing.pace import Pace, PacedClock
 from gnomon.types import SourceConfig
 
 _CHUNK_ENTRIES = 2_000
 
 
-def start(home: Path, config: SourceConfig) -> BaseProcess:
-    """Start a process that follows `config` with record and index under `home`, for ever."""
+def start(
+    home: Path,
+    *configs: SourceConfig,
+    settings: Settings | None = None,
+    pace: Pace | None = None,
+) -> BaseProcess:
+    """Start a process that follows `configs` with record and index under `home`, for ever.
+
+    Its clock is the machine's, or that of `pace`.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=_run, args=(str(home), msgspec.json.encode(config)))
+    settings = settings or Settings(home=home)
+    orders = _Orders(
+        home=str(home), configs=configs, settings=settings.model_dump_json(), pace=pace
+    )
+    process = context.Process(target=_run, args=(msgspec.json.encode(orders),))
     process.start()
     return process
 
@@ -88,13 +101,20 @@ def differences(home: Path, queries: Sequence[Query]) -> list[str]:
         record.close()
 
 
-def _run(home: str, config: bytes) -> None:
-    asyncio.run(_follow(Path(home), msgspec.json.decode(config, type=SourceConfig)))
+class _Orders(msgspec.Struct, frozen=True, kw_only=True):
+    home: str
+    configs: tuple[SourceConfig, ...]
+    settings: str
+    pace: Pace | None = None
 
 
-async def _follow(home: Path, config: SourceConfig) -> None:
-    settings = Settings(home=home)
-    clock = SystemClock()
+def _run(orders: bytes) -> None:
+    asyncio.run(_follow(msgspec.json.decode(orders, type=_Orders)))
+
+
+async def _follow(orders: _Orders) -> None:
+    home, settings = Path(orders.home), Settings.model_validate_json(orders.settings)
+    clock = PacedClock(orders.pace) if orders.pace else SystemClock()
     async with aclosing(Door(settings.net, clock)) as door:
         runner = Runner(
             open_record(home),
@@ -106,5 +126,6 @@ async def _follow(home: Path, config: SourceConfig) -> None:
             Registry.installed(),
         )
         await runner.start()
-        await runner.add(config)
+        for config in orders.configs:
+            await runner.add(config)
         await runner.wait()

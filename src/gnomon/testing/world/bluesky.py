@@ -51,8 +51,12 @@ class BlueskyTown:
             settings={"endpoints": [self.server.url], "protocol": "v2"},
         )
 
+    def key_of(self, post: Post) -> str:
+        """Key of the document that the Bluesky source makes of the post."""
+        return f"bluesky:at://{_did(post.author)}/{_COLLECTION}/{tid(to_us(post.at))}"
+
     def publish(self, post: Post) -> None:
-        """The post appears; its key is made of its author and its microsecond."""
+        """The post appears."""
         record = {
             "$type": _COLLECTION,
             "text": post.text,

@@ -123,6 +123,10 @@ class DemoTown:
         begin = self.world.begin - timedelta(seconds=1)
         yield from feeds.history(self.world, self._configs(), since or begin, until)
 
+    def misbehave(self, outlet: Outlet, *faults: str) -> None:
+        """Let the next polls of the outlet's feed meet these faults (`feed_server.FAULTS`)."""
+        self._server.misbehave(outlet.path, *faults)
+
     @property
     def questions(self) -> tuple[str, str, str]:
         """Three questions worth asking now; the first one's answer changed lately."""
