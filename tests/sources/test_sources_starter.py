@@ -38,6 +38,14 @@ def test_every_config_is_valid_and_named_once(registry: Registry) -> None:
         assert registry.settings(config)
 
 
+def test_every_installed_service_takes_its_settings(registry: Registry) -> None:
+    names = {c.name for c in starter.configs((), "mail@example.org", registry=registry)}
+    for service in starter.SERVICES:
+        assert service.type not in registry.specs or (service.name or service.type) in names
+    posts = starter.configs(spoken=["ja"], registry=registry)
+    assert [c.settings["languages"] for c in posts if c.type == "bluesky"] == [["ja"]]
+
+
 def test_languages_narrow_the_feeds(registry: Registry) -> None:
     configs = starter.configs([" DE", "fr", ""], registry=registry)
     langs = {c.settings["lang"] for c in configs if c.type == "feed"}

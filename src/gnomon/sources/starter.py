@@ -58,9 +58,48 @@ class _Service(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     keep: timedelta | None = None
     contact: bool = False
+    language: str = ""
+    """The only language in which it speaks, if it is one."""
 
 
-SERVICES = (_Service(type="gdelt", title="GDELT: news of the world, discovered"),)
+_TWO_DAYS = timedelta(days=2)
+
+
+def _arxiv(category: str) -> _Service:
+    url = f"https://rss.arxiv.org/rss/{category}"
+    return _Service(
+        type="feed",
+        name=feed.config_for(url).name,
+        title=f"arXiv {category}",
+        settings=lambda languages: {"url": url, "kind": "paper", "lang": "en"},
+        language="en",
+    )
+
+
+SERVICES = (
+    _Service(
+        type="bluesky",
+        title="Bluesky: a sample of what is posted",
+        settings=lambda languages: {
+            "max_per_s": 20,
+            "min_letters": 80,
+            "languages": list(languages),
+        },
+        keep=_TWO_DAYS,
+    ),
+    _Service(
+        type="mastodon",
+        name="mastodon:mastodon.social",
+        title="Mastodon: links that are shared much",
+        settings=lambda languages: {"server": "mastodon.social", "trends": ["links"]},
+    ),
+    _Service(type="hackernews", title="Hacker News"),
+    _Service(type="wikimedia", title="Wikipedia: new pages", contact=True),
+    _Service(type="usgs", title="USGS: earthquakes"),
+    _Service(type="nws", title="NWS: weather alerts of the United States", contact=True),
+    _Service(type="gdelt", title="GDELT: news of the world, discovered"),
+    *map(_arxiv, ("cs.AI", "cs.LG", "cs.CL", "econ.GN", "q-bio.PE")),
+)
 
 
 @cache
@@ -76,9 +115,15 @@ def languages() -> tuple[str, ...]:
 
 
 def configs(
-    wanted: Iterable[str] = (), contact: str = "", *, registry: Registry | None = None
+    wanted: Iterable[str] = (),
+    contact: str = "",
+    *,
+    spoken: Sequence[str] = (),
+    registry: Registry | None = None,
 ) -> list[SourceConfig]:
     """The sources of a first run in these languages; none given means all.
+
+    Of the services that carry every language, only posts in those `spoken` are kept.
 
     Raises ConfigError for a language in which there is nothing.
     """
@@ -93,19 +138,25 @@ def configs(
     known = registry if registry is not None else Registry.installed()
     found = [f.config for f in feeds() if not chosen or f.language in chosen]
     for service in SERVICES:
+        if chosen and service.language and service.language not in chosen:
+            continue
         config = SourceConfig(
             name=service.name or service.type,
             type=service.type,
             title=service.title,
-            settings=dict(service.settings(chosen)),
+            settings=dict(service.settings(chosen or tuple(spoken))),
             keep=service.keep,
         )
         spec = known.specs.get(service.type)
         if spec is None:
             get_logger().info("starter.not_installed", connector=service.type)
         elif contact or not (service.contact or "contact" in spec.needs):
-            known.settings(config)
-            found.append(config)
+            try:
+                known.settings(config)
+            except ConfigError as error:  # another version of a connector must not spoil the rest
+                get_logger().error("starter.settings", source=config.name, reason=str(error))
+            else:
+                found.append(config)
     return found
 
 
