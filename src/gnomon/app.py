@@ -23,7 +23,7 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from gnomon import __version__, log, tracing
+from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.store import Accounts
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
@@ -297,8 +297,11 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.push_async_callback(runner.stop)
         await runner.start(follow=follow)
         if follow:
-            watching = asyncio.create_task(demo.watch(runner), name="demo")
-            stack.push_async_callback(_ended, watching)
+            first = beginning.begin(
+                settings, record=record, runner=runner, fetcher=door, registry=registry, clock=clock
+            )
+            for name, work in (("demo", demo.watch(runner)), ("beginning", first)):
+                stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
         # A command has one chance to find what is there; a server says how far it has come.
         await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
         threads = Threads(settings.home / "answers.db", record)

@@ -31,6 +31,9 @@ class Server(_Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8420, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: int = Field(
+        0, ge=0, le=65535, description="Port of the gRPC door for the xai-sdk client; 0: none."
+    )
     api_key: SecretStr | None = Field(
         None, description="Key that every request must carry. Required beyond loopback."
     )
@@ -129,6 +132,12 @@ class AnswerSettings(_Section):
     """Answers."""
 
     passages: int = Field(12, ge=1, le=100, description="Passages that a writer reads.")
+    rerank_ms: float = Field(
+        25.0,
+        ge=0,
+        le=10_000,
+        description="Milliseconds that the sentence model may read documents for, to rank them.",
+    )
     unsupported: Literal["drop", "mark"] = Field(
         "drop", description="What happens to a sentence whose citations do not support it."
     )
@@ -146,6 +155,19 @@ class Log(_Section):
     )
     otlp_endpoint: str = Field(
         "", description="OpenTelemetry collector (OTLP over HTTP) that receives spans, if any."
+    )
+
+
+class Starter(_Section):
+    """What a new home follows."""
+
+    mode: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: a home that never followed anything follows the curated sources as "
+        "soon as the network can be reached; `off`: it stays empty.",
+    )
+    languages: tuple[str, ...] = Field(
+        (), description="Languages of the curated feeds, such as en; empty means all."
     )
 
 
@@ -179,6 +201,7 @@ class Settings(_Section):
     models: Models = Models()
     answer: AnswerSettings = AnswerSettings()
     log: Log = Log()
+    starter: Starter = Starter()
     demo: Demo = Demo()
 
     @property
