@@ -16,7 +16,7 @@ from gnomon.sources import feed, page
 from gnomon.sources.base import SourceSpec
 from gnomon.testing.check_source import START, HurriedClock, Stage, _Context
 from gnomon.testing.feed_server import FeedServer, Item, ScriptedFeed
-from gnomon.types import Batch, Delete, Document, SourceConfig, Upsert
+from gnomon.types import Batch, Delete, Document, Gap, SourceConfig, Upsert
 
 NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
 CONFIG = SourceConfig(name="feed:x", type="feed", settings={"url": "http://x.test/feed"})
@@ -278,3 +278,38 @@ async def test_a_page_without_text_is_counted_not_stored(server: FeedServer, doo
     play = Play(page.SOURCE, config(server, "/page"), door)
     assert upserts(await play.batches()) == []
     assert any(reason.startswith("page.") for reason in play.ctx.skipped)
+
+
+async def test_an_answer_that_was_cut_off_does_not_say_where_the_feed_stands(
+    server: FeedServer, door: Door
+) -> None:
+    scripted = server.feed("/feed")
+    for n in range(6):
+        scripted.post(item(n))
+    before = await Play(feed.SOURCE, config(server), door, rests=0).batches()
+    for n in range(6, 12):
+        scripted.post(item(n))
+    server.misbehave("/feed", "broken_xml")
+    play = Play(feed.SOURCE, config(server), door, rests=0)
+    cut = await play.batches(before[-1].cursor)
+    assert 0 < len(upserts(cut)) < 6
+    assert all(d.text == f"Text of {d.key.rpartition(':')[2]}." for d in upserts(cut))
+    assert all(batch.cursor is None for batch in cut)
+
+
+async def test_answers_that_cannot_be_read_hide_no_loss(server: FeedServer, door: Door) -> None:
+    scripted = server.feed("/feed", window=3)
+    for n in range(3):
+        scripted.post(item(n))
+
+    def sign_in_pages() -> None:
+        server.misbehave("/feed", *["html"] * 5)
+        for n in range(3, 12):
+            scripted.post(item(n))
+
+    play = Play(feed.SOURCE, config(server, interval_s=60), door, sign_in_pages, rests=7)
+    changes = [change for batch in await play.batches() for change in batch.changes]
+    gaps = [change for change in changes if isinstance(change, Gap)]
+    assert len(gaps) == 1
+    assert gaps[0].start is not None and gaps[0].end is not None
+    assert gaps[0].end - gaps[0].start >= timedelta(minutes=5)

@@ -42,6 +42,8 @@ _PERSONS = frozenset(
 _DECLARED = re.compile(rb"encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _ROOT = re.compile(rb"<\w")
+_ROOT_NAME = re.compile(rb"<([\w:.-]+)")
+_END_BYTES = 4_096
 _BLANKS = re.compile(rb"\s{2,}")
 
 
@@ -60,7 +62,10 @@ class Parsed:
 
 
 def parse_xml(body: bytes, *, url: str, content_type: str) -> Parsed:
-    """Read RSS, Atom, RDF or CDF. Raises HostileFeed; malformed documents give what they have."""
+    """Read RSS, Atom, RDF or CDF. Raises HostileFeed; malformed documents give what they have.
+
+    A document that was cut off is noted as `xml.cut`; nobody knows how its last entry went on.
+    """
     parsed = Parsed()
     data, decoded = _utf8(body, content_type, parsed)
     root = _ROOT.search(data)
@@ -83,8 +88,16 @@ def parse_xml(body: bytes, *, url: str, content_type: str) -> Parsed:
             handler.resolve_relative_uris = handler.sanitize_html = False
             handler.feed(data.decode("utf-8", "replace"))
     parsed.feed, parsed.entries = handler.feeddata, handler.entries
+    if "xml.malformed" in parsed.notes and _is_cut(data):
+        parsed.notes.append("xml.cut")
     parsed.version = version or handler.version
     return parsed
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether the document's root is never closed."""
+    root = _ROOT_NAME.search(data)
+    return root is not None and b"</" + root[1] not in data[-_END_BYTES:]
 
 
 def _utf8(body: bytes, content_type: str, parsed: Parsed) -> tuple[bytes, bool]:

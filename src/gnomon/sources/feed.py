@@ -90,6 +90,7 @@ def read_feed(
 ) -> tuple[Feed, tuple[Document, ...]]:
     """What a poll of this body delivers: the feed, and its entries as documents, oldest first.
 
+    Of a feed that was cut off, the last entry is left out: half of it would be a false version.
     Raises ContentError if the body is no feed.
     """
     settings = FeedSettings.model_validate(dict(config.settings))
@@ -97,7 +98,8 @@ def read_feed(
         body, url=url, content_type=content_type, now=now, future_tolerance=future_tolerance
     )
     documents: dict[str, Document] = {}
-    for entry in feed.entries:
+    whole = feed.entries[:-1] if "xml.cut" in feed.notes else feed.entries
+    for entry in whole:
         document = _document(entry, feed, config, settings)
         # The first of several entries with one id is the newest by custom.
         if document.text and document.key not in documents:
@@ -265,7 +267,14 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
             ctx.count(error.code)
             trouble = f"the answer could not be read: {error.message}"
         now = ctx.clock.now()
-        if changed:
+        if changed and "xml.cut" in feed.notes:
+            # Not where the feed stands: what the rest would have held must not count as seen.
+            trouble = "the answer was cut off; the entries that came are kept"
+            part = memory.changes(feed, documents, ctx.config)
+            if settings.full_text:
+                part = [await _with_full_text(ctx, change) for change in part]
+            yield Batch(tuple(part))
+        elif changed:
             pending = _pending(ctx, memory, answer.response, feed, documents, now)
             size = _BATCH_PAGES if settings.full_text else _BATCH_ENTRIES
             # At least one batch, so that the validators are kept even if nothing is new.
@@ -281,7 +290,8 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 yield Batch(tuple(part), memory.cursor())
             kept_at = now
         memory.adaptive_s = adapt(memory.adaptive_s, changed=changed, limits=ctx.limits)
-        memory.polled_us = to_us(now)
+        if not trouble:  # an answer that told nothing leaves us as blind as none
+            memory.polled_us = to_us(now)
         told = bool(memory.hub) and ctx.subscribed(memory.hub, memory.topic)
         memory.planned_s = _wait_s(ctx, memory, [*hints, POLL_S if told else None], now)
         if not trouble and (kept_at is None or abs((now - kept_at).total_seconds()) > _KEEP_S):
