@@ -129,6 +129,7 @@ async def _serve(
         house = await stack.enter_async_context(opened(settings, follow=follow))
         doors = create_app(house.services(on_damage=failures.append, token=token))
         stack.push_async_callback(doors.state.jobs.aclose)
+        stack.push_async_callback(doors.state.mcp.aclose)
         if settings.server.grpc_port:
             await _open_grpc(stack, doors, settings, url)
         web = uvicorn.Server(

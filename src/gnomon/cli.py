@@ -21,6 +21,7 @@ from gnomon.client import running
 from gnomon.commands import asking, lists, measuring, people
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
+from gnomon.commands.mcp import mcp
 from gnomon.errors import ConfigError, GnomonError
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(models, name="models")
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
 asking.register(app)
+app.command()(mcp)
 measuring.register(app)
 
 _SHOWN_SKIPS = 20

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from gnomon.serve import (
@@ -30,6 +31,7 @@ from gnomon.serve import (
 from gnomon.serve.access import Access
 from gnomon.serve.guard import Guard, is_loopback
 from gnomon.serve.jobs import Jobs
+from gnomon.serve.mcp.door import McpDoor
 from gnomon.serve.services import Services
 
 PAGE = Path(__file__).parent / "page"
@@ -51,7 +53,14 @@ def create_app(services: Services) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(settings.server.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["authorization", "content-type", "last-event-id"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "last-event-id",
+                "mcp-method",
+                "mcp-name",
+                "mcp-protocol-version",
+            ],
         )
         middleware.insert(0, cors)  # Before the guard: a preflight carries no key.
     app = FastAPI(
@@ -89,6 +98,8 @@ def create_app(services: Services) -> FastAPI:
     def page() -> Response:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
+    app.state.mcp = McpDoor(app, services)
+    app.router.routes.append(Route("/mcp", app.state.mcp, include_in_schema=False))
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
     return app
 

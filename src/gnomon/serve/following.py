@@ -18,6 +18,8 @@ from starlette.responses import Response
 from gnomon.record.base import Entry, Op
 from gnomon.serve.compose import is_web
 from gnomon.serve.errors import ApiError, bad_request, shown
+from gnomon.serve.moments import moment
+from gnomon.serve.search import Moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event
 from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
@@ -47,9 +49,10 @@ class NewSource(BaseModel):
 
 
 @router.get("/v1/sources", summary="List the sources")
-async def list_sources(request: Request) -> Response:
+async def list_sources(request: Request, as_of: Moment = None) -> Response:
     """Every source with its state in a sentence, its lag and its counts."""
-    states = list(services_of(request).runner.states())
+    services = services_of(request)
+    states = list(services.runner.states(moment(as_of, services.clock, param="as_of")))
     return JsonResponse({"sources": msgspec.to_builtins(states)})
 
 

@@ -1,0 +1,1 @@
+"""The MCP server: Gnomon as tools and resources for other programs' models."""
