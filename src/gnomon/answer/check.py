@@ -38,6 +38,8 @@ Embed: TypeAlias = Callable[[Sequence[str]], "NDArray[np.float32] | None"]
 
 SUPPORTED_FROM = 0.87
 """From here on a verdict of support was right at least 95 times in 100: see the docs."""
+SUPPORTED_BY_WORDS_FROM = 0.92
+"""The same where no model reads along."""
 PARTLY_FROM = 0.4
 """Below it a draft is repaired if it can be, and not shown otherwise."""
 _UNNAMED = 0.4
@@ -160,7 +162,7 @@ def _judge_claim(
         score = min(score, PARTLY_FROM) * 0.95
     kind = (
         VerdictKind.SUPPORTED
-        if score >= SUPPORTED_FROM and not missing
+        if score >= (SUPPORTED_FROM if read else SUPPORTED_BY_WORDS_FROM) and not missing
         else VerdictKind.PARTLY
         if score >= PARTLY_FROM
         else VerdictKind.NOT_SUPPORTED

@@ -23,7 +23,7 @@ from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.types import Passage, Usage
 
 PROMPT = "write.v1.md"
-_FENCE = "=====PASSAGES"
+FENCE = "=====PASSAGES"
 _CITED = re.compile(r"\[(\d{1,3})\]")
 _SENTENCE = re.compile(
     r"\s*(?P<text>[^\[\]]*(?:\[(?!\d)[^\]]*\][^\[\]]*)*)(?P<marks>(?:\s*\[\d{1,3}\])+)\s*[.!?]?"
@@ -139,10 +139,10 @@ def compose(question: Question, plan: Plan, passages: Sequence[Passage]) -> Gene
     """The request: rules and passages first and byte-stable, the question last."""
     rules = (resources.files("gnomon.answer") / "prompts" / PROMPT).read_text("utf-8")
     system = rules.replace("{max_sentences}", str(question.max_sentences)).replace(
-        "{fence}", _FENCE
+        "{fence}", FENCE
     )
     blocks = [f"[{i}] {_heading(p)}\n{fenced(p.text)}" for i, p in enumerate(passages, 1)]
-    quoted = f"{_FENCE} BEGIN\n" + "\n\n".join(blocks) + f"\n{_FENCE} END"
+    quoted = f"{FENCE} BEGIN\n" + "\n\n".join(blocks) + f"\n{FENCE} END"
     earlier = [
         f"Earlier question: {_cut(fenced(t.question))}\nEarlier answer: {_cut(fenced(t.answer))}"
         for t in question.history[-_MAX_TURNS:]

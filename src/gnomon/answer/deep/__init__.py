@@ -1,0 +1,1 @@
+"""Deep mode: many questions instead of one, a notebook of checked claims, a report."""

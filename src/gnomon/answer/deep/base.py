@@ -1,0 +1,156 @@
+"""What a deep run is: its budget, its notebook, its events, its report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from gnomon.types import Citation, Sentence, Verdict
+
+Status = Literal["running", "done", "cancelled", "failed"]
+Why = Literal["question", "aspect", "entity", "other side", "language", "before", "link", "model"]
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a run may spend. It ends with a report when any of these is used up."""
+
+    steps: int = 16
+    """Searches and pages opened; with a language model, its turns."""
+    seconds: float = 180.0
+    usd: float | None = None
+    """Money for the language model, by the prices in the settings; None sets no limit."""
+
+
+class Spent(msgspec.Struct, kw_only=True):
+    """What a run has used so far; it goes on counting after a restart."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Direction(msgspec.Struct, frozen=True):
+    """One thing to find out, or a page to open."""
+
+    text: str
+    why: Why
+    langs: tuple[str, ...] = ()
+    url: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim in the notebook, with the words that carry it."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    verdict: Verdict
+    direction: str
+    why: Why
+    origins: int = 1
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A heading and checked sentences."""
+
+    heading: str
+    sentences: tuple[Sentence, ...]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the report's timeline."""
+
+    at: datetime
+    text: str
+    citation: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome. Every sentence carries its verdict, like those of any answer."""
+
+    summary: tuple[Sentence, ...] = ()
+    sections: tuple[Section, ...] = ()
+    timeline: tuple[Row, ...] = ()
+    """What was reported when, oldest first; empty where there is too little for a table."""
+    uncertain: tuple[str, ...] = ()
+    """What stayed open: disputed, told by one origin alone, asked and not found."""
+    citations: tuple[Citation, ...] = ()
+    writer: str = "extractive"
+    notes: tuple[str, ...] = ()
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """Everything that a run knows; stored after each step, so that a restart loses at most one."""
+
+    id: str
+    owner: str
+    question: str
+    created_at: datetime
+    as_of: datetime | None = None
+    budget: Budget = Budget()
+    status: Status = "running"
+    ended: str = ""
+    """Why it ended, in a sentence."""
+    spent: Spent = msgspec.field(default_factory=Spent)
+    ahead: list[Direction] = []
+    behind: list[str] = []
+    """What was asked or opened already."""
+    empty: list[str] = []
+    """What was asked and not answered."""
+    notebook: list[Finding] = []
+    disputes: list[str] = []
+    silent: list[str] = []
+    dry: int = 0
+    """Steps in a row that brought nothing new."""
+    report: Report | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a run. Numbers count from 1 without a hole."""
+
+    n: int
+    at: datetime
+    name: Literal["begun", "asked", "found", "opened", "refused", "noted", "resumed", "ended"]
+    text: str
+
+
+def markdown(run: Run) -> str:
+    """The report as Markdown, citations as `[n]` and listed at its end."""
+    report = run.report
+    if report is None:
+        return ""
+    lines = [f"# {run.question}", ""]
+    if report.summary:
+        lines += [_prose(report.summary), ""]
+    for section in report.sections:
+        lines += [f"## {section.heading}", "", _prose(section.sentences), ""]
+    if report.timeline:
+        lines += ["## Timeline", "", "| when | what |", "|---|---|"]
+        lines += [
+            f"| {r.at:%Y-%m-%d %H:%M} UTC | {_cell(r.text)} [{r.citation}] |"
+            for r in report.timeline
+        ]
+        lines.append("")
+    if report.uncertain:
+        lines += ["## What stayed uncertain", "", *(f"- {u}" for u in report.uncertain), ""]
+    if report.citations:
+        lines += ["## Sources", ""]
+        lines += [f"{c.number}. {c.title or c.key} ({c.source}) {c.url}" for c in report.citations]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _prose(sentences: tuple[Sentence, ...]) -> str:
+    marks = {"supported": "", "partly": " (partly supported)"}
+    return " ".join(
+        s.text
+        + "".join(f" [{n}]" for n in s.citations)
+        + marks.get(s.verdict.kind.value, f" ({s.verdict.kind.value.replace('_', ' ')})")
+        for s in sentences
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

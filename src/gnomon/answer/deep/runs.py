@@ -1,0 +1,292 @@
+"""Runs in progress and finished ones: stored after each step, watched live, cancelled, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from gnomon.answer.deep.base import Budget, Event, Run
+from gnomon.answer.deep.engine import Engine
+from gnomon.answer.plan import clean
+from gnomon.answer.threads import Pins
+from gnomon.clock import Clock, Ids
+from gnomon.errors import ContentError, GnomonError, StoreError
+from gnomon.log import get_logger
+
+MAX_RUNNING = 4
+MAX_LISTED = 200
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS run (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, number INTEGER NOT NULL UNIQUE,
+  status TEXT NOT NULL, content BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS event (
+  run TEXT NOT NULL, n INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (run, n)
+) WITHOUT ROWID;
+"""
+_VERSION = 1
+_log = get_logger()
+
+
+class RunStore:
+    """Runs and their events in one SQLite file. Safe to call from any thread."""
+
+    def __init__(self, path: Path, pins: Pins | None = None) -> None:
+        """Open or create it. Raises StoreError."""
+        self._path = path
+        self._pins = pins
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = apsw.Connection(str(path))
+            self._db.set_busy_timeout(5_000)
+            self._db.pragma("journal_mode", "wal")
+            if self._db.pragma("user_version") > _VERSION:
+                raise self._damaged(ValueError("a newer Gnomon wrote it"))
+            with self._db:
+                self._db.execute(_SCHEMA)
+                self._db.pragma("user_version", _VERSION)
+        except (apsw.Error, OSError) as error:
+            raise self._damaged(error) from error
+
+    def save(self, run: Run) -> None:
+        """Store the run as it stands, and keep what its notebook cites."""
+        seqs = sorted({c.seq for f in run.notebook for c in f.citations if c.seq})
+        if self._pins is not None and seqs:
+            self._pins.pin(run.id, seqs)
+        self._rows(
+            "INSERT INTO run(id, owner, number, status, content) VALUES "
+            "(?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM run), ?3, ?4) "
+            "ON CONFLICT(id) DO UPDATE SET status = ?3, content = ?4",
+            (run.id, run.owner, run.status, msgspec.msgpack.encode(run)),
+        )
+
+    def add(self, id: str, event: Event) -> None:
+        """Store an event."""
+        self._rows(
+            "INSERT INTO event VALUES (?, ?, ?)", (id, event.n, msgspec.msgpack.encode(event))
+        )
+
+    def get(self, id: str) -> Run | None:
+        """The run as it was last stored."""
+        rows = self._rows("SELECT content FROM run WHERE id = ?", (id,))
+        return self._decoded(rows[0][0], Run) if rows else None
+
+    def events(self, id: str, after: int = 0) -> list[Event]:
+        """Its events behind number `after`."""
+        rows = self._rows(
+            "SELECT content FROM event WHERE run = ? AND n > ? ORDER BY n", (id, after)
+        )
+        return [self._decoded(row[0], Event) for row in rows]
+
+    def list(self, owner: str, limit: int = 50) -> list[Run]:
+        """An owner's runs, the newest first."""
+        rows = self._rows(
+            "SELECT content FROM run WHERE owner = ? ORDER BY number DESC LIMIT ?",
+            (owner, min(limit, MAX_LISTED)),
+        )
+        return [self._decoded(row[0], Run) for row in rows]
+
+    def unfinished(self) -> list[Run]:  # type: ignore[valid-type]
+        """What a stop of the process interrupted."""
+        rows = self._rows("SELECT content FROM run WHERE status = 'running' ORDER BY number", ())
+        return [self._decoded(row[0], Run) for row in rows]
+
+    def delete(self, id: str) -> None:
+        """Forget it and release what it cites."""
+        self._rows("DELETE FROM event WHERE run = ?", (id,))
+        self._rows("DELETE FROM run WHERE id = ?", (id,))
+        if self._pins is not None:
+            self._pins.unpin(id)
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        with self._lock:
+            self._db.close()
+
+    def _rows(self, sql: str, bound: tuple[Any, ...]) -> Any:
+        try:
+            with self._lock, self._db:
+                return list(self._db.execute(sql, bound))
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+
+    def _decoded(self, content: bytes, kind: type[Any]) -> Any:
+        try:
+            return msgspec.msgpack.decode(content, type=kind)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"The store of runs {self._path} cannot be used: {error}.",
+            code="store.runs",
+            hint="Free space on the disk, or move the file away: it holds runs, no sources.",
+            path=str(self._path),
+        )
+
+
+class Runs:
+    """Starts, watches and ends runs. All methods belong to the event loop."""
+
+    def __init__(self, store: RunStore, engine: Engine, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._ids = ids
+        self._live: dict[str, _Live] = {}
+
+    async def resume(self) -> int:
+        """Go on with what a stop interrupted, from the last stored step; how many those are."""
+        found = await asyncio.to_thread(self._store.unfinished)
+        for run in found:
+            events = await asyncio.to_thread(self._store.events, run.id)
+            live = self._begin(run, len(events))
+            live.tell("resumed", f"Resumed after {run.spent.steps} steps.")
+        return len(found)
+
+    async def start(
+        self,
+        question: str,
+        *,
+        owner: str,
+        budget: Budget,
+        as_of: datetime | None = None,
+    ) -> Run:
+        """Begin a run. Raises ContentError for an empty question or too many runs at once."""
+        text = clean(question)
+        if len(self._live) >= MAX_RUNNING:
+            raise ContentError(
+                f"{len(self._live)} runs are in progress, as many as possible.",
+                code="deep.busy",
+                hint="Wait for one to end, or cancel one.",
+            )
+        run = Run(
+            id=self._ids.new("run"),
+            owner=owner,
+            question=text,
+            created_at=self._clock.now(),
+            as_of=as_of,
+            budget=budget,
+        )
+        await asyncio.to_thread(self._store.save, run)
+        self._begin(run, 0).tell("begun", text)
+        return run
+
+    async def get(self, id: str, owner: str) -> Run | None:
+        """The run, None if the owner has none such."""
+        live = self._live.get(id)
+        run = live.run if live else await asyncio.to_thread(self._store.get, id)
+        return run if run is not None and run.owner == owner else None
+
+    async def list(self, owner: str, limit: int = 50) -> list[Run]:
+        """An owner's runs, the newest first."""
+        found = await asyncio.to_thread(self._store.list, owner, limit)
+        return [self._live[r.id].run if r.id in self._live else r for r in found]
+
+    async def watch(self, id: str, after: int = 0) -> AsyncIterator[Event]:
+        """Its events behind number `after`, and those to come until it ends."""
+        while True:
+            live = self._live.get(id)
+            more = live.more if live else None
+            for event in await asyncio.to_thread(self._store.events, id, after):
+                after = event.n
+                yield event
+            if more is None:
+                return
+            await more.wait()
+
+    async def cancel(self, id: str) -> None:
+        """Stop it; the report is written from what the notebook holds."""
+        live = self._live.get(id)
+        if live is None:
+            return
+        live.cancelling = True
+        live.task.cancel()
+        await asyncio.gather(live.task, return_exceptions=True)
+
+    async def delete(self, id: str) -> None:
+        """Cancel and forget it."""
+        await self.cancel(id)
+        await asyncio.to_thread(self._store.delete, id)
+
+    async def aclose(self) -> None:
+        """Stop all work; what is unfinished goes on at the next `resume`."""
+        tasks = [live.task for live in self._live.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, run: Run, told: int) -> _Live:
+        live = _Live(run, self._store, self._clock, told)
+        self._live[run.id] = live
+        live.task = asyncio.create_task(self._work(live), name=f"run {run.id}")
+        return live
+
+    async def _work(self, live: _Live) -> None:
+        run = live.run
+        try:
+            async with aclosing(self._engine.steps(run, live.tell)) as steps:  # type: ignore[type-var]
+                async for _ in steps:
+                    await live.flush()
+                    await asyncio.to_thread(self._store.save, run)
+        except asyncio.CancelledError:
+            if not live.cancelling:
+                raise  # the process stops: it goes on after the restart
+            run.status, run.ended = "cancelled", "It was cancelled."
+            await self._engine.report(run, live.tell, quoting=True)
+        except StoreError:
+            raise
+        except GnomonError as error:
+            _log.warning("run.failed", run=run.id, code=error.code)
+            run.status, run.ended = "failed", str(error)
+        finally:
+            if run.status != "running":
+                live.tell("ended", run.ended)
+                await live.flush()
+                await asyncio.to_thread(self._store.save, run)
+            del self._live[run.id]
+            live.stir()
+
+
+class _Live:
+    """A run on its way."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, run: Run, store: RunStore, clock: Clock, told: int) -> None:
+        self.run = run
+        self.more = asyncio.Event()
+        self.cancelling = False
+        self._store = store
+        self._clock = clock
+        self._told = told
+        self._waiting: list[Event] = []
+        self._flushing = asyncio.Lock()
+
+    def tell(self, name: str, text: str) -> None:
+        """Note an event; it is stored with the next `flush`."""
+        self._told += 1
+        event = Event(n=self._told, at=self._clock.now(), name=name, text=text[:500])  # type: ignore[arg-type]
+        self._waiting.append(event)
+
+    async def flush(self) -> None:
+        """Store what was told, and wake who watches."""
+        async with self._flushing:
+            waiting, self._waiting = self._waiting, []
+            for event in waiting:
+                await asyncio.to_thread(self._store.add, self.run.id, event)
+        self.stir()
+
+    def stir(self) -> None:
+        """Wake who watches."""
+        self.more.set()
+        self.more = asyncio.Event()
