@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from gnomon.accounts.base import Role
+from gnomon.accounts.store import Accounts
 from gnomon.client import Running, run_file
 
 TOOLS = ["search", "open_document", "ask", "what_changed", "sources"]
@@ -95,6 +98,19 @@ async def test_documents_are_opened_in_pieces_and_as_resources(house: Any, serve
                 await client.read_resource(unknown)
 
 
+async def test_keys_of_every_kind_are_opened(house: Any, served: Any) -> None:
+    keys = ("file:notes.jsonl#7", "feed:a?b=1&c=%2F/d", "page:https://a.org/ü x")
+    for seq, key in enumerate(keys, 10):
+        first = house.record.documents[0]
+        house.record.documents.append(msgspec.structs.replace(first, key=key, seq=seq))
+    async with talking(served, house) as client:
+        for key in keys:
+            opened = await client.call_tool("open_document", {"key": key})
+            assert opened.structured_content["key"] == key
+            read = await client.read_resource(opened.structured_content["uri"])
+            assert json.loads(read.contents[0].text)["key"] == key
+
+
 async def test_changes_and_sources(house: Any, served: Any) -> None:
     async with talking(served, house) as client:
         asked = {"question": "Is the bridge open?", "since": "2 hours ago"}
@@ -156,11 +172,6 @@ async def test_the_guard_stands_before_it(house: Any, served: Any) -> None:
 async def test_a_key_reaches_no_further_than_over_http(
     house: Any, served: Any, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
-    from gnomon.accounts.base import Role
-    from gnomon.accounts.store import Accounts
-
     accounts = Accounts(tmp_path / "accounts.db", house.clock)
     try:
         accounts.add_user("ada", Role.ADMIN)

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -88,7 +88,7 @@ class Inside:
     ) -> Any:
         """The decoded answer. Raises GnomonError with what may be told of a failure."""
         identity = self._scope["identity"]
-        scope = needed_scope(method, path)
+        scope = needed_scope(method, unquote(path))
         if scope not in identity.scopes:
             raise ApiError(
                 403,
@@ -103,7 +103,7 @@ class Inside:
             "http_version": "1.1",
             "method": method,
             "scheme": self._scope["scheme"],
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": urlencode(given, doseq=True).encode(),
