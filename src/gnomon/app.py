@@ -26,6 +26,9 @@ from fastapi import FastAPI
 from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.store import Accounts
 from gnomon.answer.pipeline import Answerer
+from gnomon.answer.deep.engine import Engine, Prices
+from gnomon.answer.deep.pages import SOURCE, Pages
+from gnomon.answer.deep.runs import Runs, RunStore
 from gnomon.answer.threads import Threads
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
@@ -43,7 +46,7 @@ from gnomon.serve.guard import check_bind
 from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
-from gnomon.types import SourceConfig
+from gnomon.types import Batch, Document, SourceConfig, Upsert
 
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
@@ -238,6 +241,7 @@ class House:
     answerer: Answerer
     threads: Threads
     accounts: Accounts
+    runs: Runs
     demo: Showing
 
     def services(self, on_damage: Callable[[StoreError], None], token: str = "") -> Services:
@@ -257,6 +261,7 @@ class House:
             version=__version__,
             demo=self.demo,
             accounts=self.accounts,
+            runs=self.runs,
             token=token,
             fatal=on_damage,
         )
@@ -309,6 +314,8 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(threads.close)
         accounts = _accounts(settings, clock)
         stack.callback(accounts.close)
+        answerer = Answerer(record, index, models, clock, RandomIds(), settings, runner.states)
+        runs = await _deep(stack, settings, answerer, record, models, door, runner, clock, follow)
         yield House(
             settings=settings,
             clock=clock,
@@ -318,11 +325,44 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             door=door,
             registry=registry,
             runner=runner,
-            answerer=Answerer(record, index, models, clock, RandomIds(), settings, runner.states),
+            answerer=answerer,
             threads=threads,
             accounts=accounts,
+            runs=runs,
             demo=demo,
         )
+
+
+async def _deep(
+    stack: AsyncExitStack,
+    settings: Settings,
+    answerer: Answerer,
+    record: SqliteRecord,
+    models: Hub,
+    door: Door,
+    runner: Runner,
+    clock: Clock,
+    follow: bool,
+) -> Runs:
+    """Deep mode; a server goes on with what its last stop interrupted."""
+
+    async def keep(document: Document) -> Document:
+        change = Upsert(document)
+        await asyncio.to_thread(record.append, SOURCE, Batch((change,)), now=clock.now())
+        runner.changed()
+        found = (await asyncio.to_thread(record.get, document.key)).document
+        return found if found is not None else document
+
+    prices = Prices(settings.models.usd_per_m_input, settings.models.usd_per_m_output)
+    pages = Pages(door, keep, clock)
+    store = RunStore(settings.home / "runs.db", record)
+    stack.callback(store.close)
+    engine = Engine(answerer, record, models, clock, pages=pages, prices=prices)
+    runs = Runs(store, engine, clock, RandomIds())
+    stack.push_async_callback(runs.aclose)
+    if follow:
+        await runs.resume()
+    return runs
 
 
 def _word_vectors(settings: Settings) -> StaticVectors | None:

@@ -126,6 +126,12 @@ class Models(_Section):
     api_key_file: Path | None = Field(None, description="File that holds `api_key`.")
     context_tokens: int = Field(32_768, ge=512, description="Context of the remote model, tokens.")
     threads: int = Field(0, ge=0, description="Threads of the embedded engine; 0: cores - 1.")
+    usd_per_m_input: float = Field(
+        0.0, ge=0, description="Price of the remote model: US dollars a million tokens read."
+    )
+    usd_per_m_output: float = Field(
+        0.0, ge=0, description="The same for a million tokens written."
+    )
 
 
 class AnswerSettings(_Section):
@@ -143,6 +149,11 @@ class AnswerSettings(_Section):
     )
     stale_after_s: float = Field(
         3_600.0, gt=0, description="A live source without news for this long is called silent."
+    )
+    deep_steps: int = Field(16, ge=1, le=200, description="Steps that a deep run may take.")
+    deep_seconds: float = Field(180.0, gt=0, description="Seconds that a deep run may work.")
+    deep_usd: float | None = Field(
+        None, gt=0, description="US dollars that a deep run may spend on the language model."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
+from gnomon.answer.deep.runs import Runs
 from gnomon.answer.threads import Conversation, Stored
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
@@ -199,6 +200,7 @@ class Services:
     """Like `identify`, for whoever can follow a whole list at once."""
     demo: Demo | None = None
     accounts: Accounts | None = None
+    runs: Runs | None = None
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""
     fatal: Callable[[StoreError], None] | None = None
