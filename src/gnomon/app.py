@@ -27,8 +27,10 @@ from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.store import Accounts
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.deep.engine import Engine, Prices
-from gnomon.answer.deep.pages import SOURCE, Pages
+from gnomon.answer.deep.pages import SOURCE as OPENED
+from gnomon.answer.deep.pages import Pages
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
@@ -348,7 +350,7 @@ async def _deep(
 
     async def keep(document: Document) -> Document:
         change = Upsert(document)
-        await asyncio.to_thread(record.append, SOURCE, Batch((change,)), now=clock.now())
+        await asyncio.to_thread(record.append, OPENED, Batch((change,)), now=clock.now())
         runner.changed()
         found = (await asyncio.to_thread(record.get, document.key)).document
         return found if found is not None else document

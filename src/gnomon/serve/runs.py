@@ -1,4 +1,4 @@
-"""`/v1/runs`: deep mode. A run is begun, watched, cancelled, read; it goes on without its client."""
+"""`/v1/runs`: deep mode. A run is begun, watched, cancelled and read; it outlives its client."""
 
 from __future__ import annotations
 
