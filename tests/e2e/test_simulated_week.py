@@ -252,7 +252,7 @@ def is_part(seen: Sequence[str], published: Sequence[str]) -> bool:
 
 async def test_hours_of_life_with_kills_lose_nothing(tmp_path: Path) -> None:
     life = Life(tmp_path, seed=3, speed=QUARTER_A_SECOND)
-    await life.live(timedelta(minutes=30), kills=3, lives_s=(0.3, 0.8))
+    await life.live(timedelta(minutes=15), kills=2, lives_s=(0.3, 0.6))
     check(life)
 
 
