@@ -25,7 +25,6 @@ from fastapi import FastAPI
 
 from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.store import Accounts
-from gnomon.answer.pipeline import Answerer
 from gnomon.answer.deep.engine import Engine, Prices
 from gnomon.answer.deep.pages import SOURCE as OPENED
 from gnomon.answer.deep.pages import Pages
