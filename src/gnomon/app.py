@@ -35,6 +35,7 @@ from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
 from gnomon.demo import Showing
 from gnomon.errors import ConfigError, ModelError, StoreError
+from gnomon.files.store import SOURCE, Files
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
 from gnomon.models.hub import Hub
@@ -47,7 +48,7 @@ from gnomon.serve.guard import check_bind
 from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
-from gnomon.types import Batch, Document, SourceConfig, Upsert
+from gnomon.types import Batch, Document, Purge, SourceConfig, Upsert
 
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
@@ -55,6 +56,7 @@ posts are taken in waits that long at each of its steps."""
 _STOP_GRACE_S = 5
 _MAX_CONNECTIONS = 1_000
 _CATCH_UP_S = 0.5
+_EXPIRY_S = 60.0
 _ALL_INDEXED_S = 600.0
 
 
@@ -243,6 +245,7 @@ class House:
     threads: Threads
     accounts: Accounts
     runs: Runs
+    files: Files
     demo: Showing
 
     def services(self, on_damage: Callable[[StoreError], None], token: str = "") -> Services:
@@ -263,6 +266,7 @@ class House:
             demo=self.demo,
             accounts=self.accounts,
             runs=self.runs,
+            files=self.files,
             token=token,
             fatal=on_damage,
         )
@@ -317,6 +321,11 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(accounts.close)
         answerer = Answerer(record, index, models, clock, RandomIds(), settings, runner.states)
         runs = await _deep(stack, settings, answerer, record, models, door, runner, clock, follow)
+        files = Files(settings.home / "files.db", clock, RandomIds())
+        stack.callback(files.close)
+        if follow:
+            expiring = asyncio.create_task(_expire_files(files, runner, clock), name="files")
+            stack.push_async_callback(_ended, expiring)
         yield House(
             settings=settings,
             clock=clock,
@@ -330,6 +339,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             threads=threads,
             accounts=accounts,
             runs=runs,
+            files=files,
             demo=demo,
         )
 
@@ -415,6 +425,15 @@ def locked(home: Path) -> Iterator[None]:
                 home=str(home),
             ) from None
         yield
+
+
+async def _expire_files(files: Files, runner: Runner, clock: Clock) -> None:
+    """Forget files whose time is over, within a minute."""
+    while True:
+        for stored in await asyncio.to_thread(files.expired):
+            await asyncio.to_thread(files.delete, stored.id)
+            await runner.deliver(SOURCE, [Purge(key=key, reason="Expired.") for key in stored.keys])
+        await clock.sleep(_EXPIRY_S)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

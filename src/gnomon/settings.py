@@ -42,6 +42,9 @@ class Server(_Section):
     max_request_bytes: int = Field(
         1_000_000, ge=1_000, description="Largest request body accepted, in bytes."
     )
+    max_file_bytes: int = Field(
+        52_428_800, ge=1_000, description="Largest file accepted by /v1/files, in bytes."
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins of other sites' pages that may call the API."
     )

@@ -391,3 +391,18 @@ async def test_garbage_is_refused_and_a_taken_port_too(house: Any) -> None:
         with pytest.raises(ConfigError, match="Cannot listen"):
             await door.start("127.0.0.1", int(address.rpartition(":")[2]))
         await door.stop(0)
+
+
+@pytest.mark.slow
+async def test_a_long_wait_with_pings_is_one_call(house: Any) -> None:
+    """Where a server forbids pings without data, the third one makes the client ask again."""
+    house.answerer.hold = asyncio.Event()
+    pings = [("grpc.keepalive_time_ms", 10_000)]  # the shortest that clients can be told
+    async with talking(house, channel_options=pings) as client:
+        chat = client.chat.create(model="gnomon", messages=ASK)
+        asking = asyncio.create_task(chat.sample())
+        await asyncio.wait_for(house.answerer.waiting.wait(), 5)
+        await asyncio.sleep(55)
+        house.answerer.hold.set()
+        assert (await asking).content
+    assert len(house.answerer.asked) == 1

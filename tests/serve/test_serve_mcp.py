@@ -121,6 +121,17 @@ async def test_changes_and_sources(house: Any, served: Any) -> None:
         assert listed["sources"][0]["name"] == "feed:www.example.org"
 
 
+async def test_prompts_lead_to_the_tools(house: Any, served: Any) -> None:
+    async with talking(served, house) as client:
+        prompts = {p.name: p for p in (await client.list_prompts()).prompts}
+        assert [a.name for a in prompts["since"].arguments] == ["topic", "since"]
+        got = await client.get_prompt("brief", {"topic": "the {bridge}"})
+        assert "Brief me on the {bridge}." in got.messages[0].content.text
+        for name, given in (("brief", {}), ("brief", {"topic": " "}), ("sing", {"topic": "x"})):
+            with pytest.raises(MCPError):
+                await client.get_prompt(name, given)
+
+
 @pytest.mark.parametrize(
     ("tool", "given", "words"),
     [

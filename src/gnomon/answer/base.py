@@ -38,6 +38,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     authors: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     not_domains: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    """Only documents whose keys begin with one of these; empty means all."""
     given: tuple[Document, ...] = ()
     """Texts that came with the question. They may be cited, first of all, and are not stored."""
     max_sentences: int = 4

@@ -138,9 +138,7 @@ def best_quote(sentence: str, passage: str) -> Span:
 def compose(question: Question, plan: Plan, passages: Sequence[Passage]) -> GenerateRequest:
     """The request: rules and passages first and byte-stable, the question last."""
     rules = (resources.files("gnomon.answer") / "prompts" / PROMPT).read_text("utf-8")
-    system = rules.replace("{max_sentences}", str(question.max_sentences)).replace(
-        "{fence}", FENCE
-    )
+    system = rules.replace("{max_sentences}", str(question.max_sentences)).replace("{fence}", FENCE)
     blocks = [f"[{i}] {_heading(p)}\n{fenced(p.text)}" for i, p in enumerate(passages, 1)]
     quoted = f"{FENCE} BEGIN\n" + "\n\n".join(blocks) + f"\n{FENCE} END"
     earlier = [

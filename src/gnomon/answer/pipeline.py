@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -25,6 +25,7 @@ from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
 from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
+from gnomon.answer.reread import Reader
 from gnomon.answer.retrieve import Evidence, citation, given, retrieve
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
@@ -34,7 +35,7 @@ from gnomon.metrics import ANSWER_LATENCY
 from gnomon.models.base import Embedder, Generator, ModelState, Reading, Scorer
 from gnomon.record.base import Record
 from gnomon.settings import Settings
-from gnomon.types import Answer, Citation, Freshness, SourceState
+from gnomon.types import Answer, Citation, Document, Freshness, SourceState
 
 
 class Models(Protocol):

@@ -8,8 +8,9 @@ stand by themselves.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 from msgspec import structs
@@ -17,15 +18,20 @@ from msgspec import structs
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import opposed
 from gnomon.answer.facts import numbers
-from gnomon.answer.words import negated, share, stems
+from gnomon.answer.words import content, negated, share, stems
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Document
 
 HITS = 50
+# Chosen on Cranfield; see docs/internals/answer.md.
+_VECTORS = 0.4
+_MODEL = 3.0
 _COVERED_ENOUGH = 0.5
 _CROWDS_FROM = 0.2
 _COPY_CHARS = 2_000
+_WITHIN_HITS = 2_000
+"""How many hits are looked through for documents of chosen keys."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -34,6 +40,13 @@ class Found(msgspec.Struct, frozen=True):
     document: Document
     hit: Hit
     copies: tuple[Document, ...]
+    score: float = 0.0
+    alike: float | None = None
+    """Cosine with the question by the sentence model; None if it did not read this one."""
+
+
+Likeness: TypeAlias = Callable[[str, Sequence[Document]], Mapping[int, float]]
+"""Of a text and documents: cosines by `seq`, for those that could be read."""
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +56,19 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def ranked(question: Question, asked: Plan, *, record: Record, index: Index) -> Ranking:
-    """What speaks of the question as of its moment, whether it may be quoted or not."""
+def ranked(
+    question: Question,
+    asked: Plan,
+    *,
+    record: Record,
+    index: Index,
+    likeness: Likeness | None = None,
+) -> Ranking:
+    """What speaks of the question as of its moment, whether it may be quoted or not.
+
+    `likeness` tells how alike the question's text and documents are, of as many of the first as it
+    likes; without it the index's order stands.
+    """
     notes: list[str] = []
     found = _search(question, asked, record, index, windowed=True)
     named = asked.since is not None or asked.until is not None
@@ -53,6 +77,8 @@ def ranked(question: Question, asked: Plan, *, record: Record, index: Index) -> 
         if wider:
             notes.append(_outside(found, wider, asked))
             found = wider
+    if asked.terms:
+        found = _reranked(found, asked, likeness)
     return Ranking(documents=tuple(found), notes=tuple(notes))
 
 
@@ -62,6 +88,22 @@ def time_of(document: Document) -> datetime:
     if moment is None:  # the record stamps every version
         raise ValueError(f"{document.key} has no time")
     return moment
+
+
+def _reranked(found: Sequence[Found], asked: Plan, likeness: Likeness | None) -> list[Found]:
+    """Words, word vectors and the sentence model together; what was not read stays behind."""
+    ordered = sorted(found, key=lambda f: -f.hit.score)
+    best = max((f.hit.lexical for f in ordered), default=0.0) or 1.0
+    alike = likeness(asked.search_text, [f.document for f in ordered]) if likeness else {}
+    out = []
+    for f in ordered:
+        words = f.hit.lexical / best + _VECTORS * max(f.hit.vector, 0.0)
+        cosine = alike.get(f.document.seq)
+        match = (words + _MODEL * (cosine or 0.0)) / (1.0 + _VECTORS + _MODEL)
+        score = (1.0 - asked.recency) * match + asked.recency * f.hit.recency
+        out.append(structs.replace(f, alike=cosine, score=score))
+    out.sort(key=lambda f: (alike != {} and f.alike is None, -f.score))
+    return out
 
 
 def _search(
@@ -74,7 +116,7 @@ def _search(
     # Without a single content word ("What happened today?") the newest is what is asked for.
     browsing = not asked.terms
     query = Query(
-        text="" if browsing else asked.search_text,
+        text="" if browsing else _telling(asked.search_text),
         limit=HITS,
         as_of=asked.as_of,
         since=since,
@@ -89,12 +131,25 @@ def _search(
         domains=question.domains,
         not_domains=question.not_domains,
     )
-    hits = {hit.seq: hit for hit in index.search(query).hits}
+    hits = {hit.seq: hit for hit in _hits(index, query, question.within)}
     if not browsing and asked.recency > _CROWDS_FROM:
         # Much newness can crowd out the older document that alone speaks of the matter.
         settled = structs.replace(query, recency=0.1, limit=HITS // 2)
-        hits = {hit.seq: hit for hit in index.search(settled).hits} | hits
+        hits = {hit.seq: hit for hit in _hits(index, settled, question.within)} | hits
     return _read(list(hits.values()), record, asked)
+
+
+def _hits(index: Index, query: Query, within: tuple[str, ...]) -> Sequence[Hit]:
+    """What the index finds, of keys that begin so."""
+    if not within:
+        return index.search(query).hits
+    wide = index.search(structs.replace(query, limit=_WITHIN_HITS)).hits
+    return [hit for hit in wide if hit.key.startswith(within)][: query.limit]
+
+
+def _telling(text: str) -> str:
+    """The words of a question that say something; all of it where none does."""
+    return " ".join(dict.fromkeys(w.text for w in content(text))) or text
 
 
 def _read(hits: Sequence[Hit], record: Record, asked: Plan) -> list[Found]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from gnomon.answer.base import Plan, Question
-from gnomon.answer.rank import Found, ranked, time_of
+from gnomon.answer.rank import Found, Likeness, ranked, time_of
 from gnomon.answer.text import Span, boundary, passages
 from gnomon.answer.words import forms, stem
 from gnomon.index.base import Index
@@ -55,13 +55,14 @@ def retrieve(
     record: Record,
     index: Index,
     limit: int,
+    likeness: Likeness | None = None,
 ) -> Evidence:
     """The best `limit` passages for `asked`.
 
     The sentence model is not asked here: reading whole passages with it took four times as long
     and found no more answers than reading single sentences with it does later.
     """
-    ranking = ranked(question, asked, record=record, index=index)
+    ranking = ranked(question, asked, record=record, index=index, likeness=likeness)
     found, notes = ranking.documents, list(ranking.notes)
     quotable = [f for f in found if f.document.policy.snippet and f.document.policy.display]
     if kept_back := len(found) - len(quotable):

@@ -35,7 +35,7 @@ from gnomon.settings import Settings
 from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.registry import Registry
 from gnomon.sources.websub import Subscriptions
-from gnomon.types import Batch, Notice, SourceConfig, SourceState, Upsert
+from gnomon.types import Batch, Change, Notice, SourceConfig, SourceState, Upsert
 
 _SWEEP_S = 3_600.0
 _SWEEP_VERSIONS = 2_000
@@ -186,6 +186,11 @@ class Runner:
         """Go on where the source was paused."""
         async with self._changing:
             await self._replace(msgspec.structs.replace(self._find(name).config, paused=False))
+
+    async def deliver(self, source: str, changes: Sequence[Change]) -> None:
+        """Take in what did not come from a connector (an upload); durable on return."""
+        await self._flow.put(source, Batch(tuple(changes)))
+        await self._flow.settled(source)
 
     def poll_now(self, name: str) -> None:
         """Do not wait for the next poll or try."""

@@ -29,6 +29,7 @@ from gnomon.serve.conversation import (
     question_text,
 )
 from gnomon.serve.errors import ApiError, bad_request, shown, told
+from gnomon.serve.files import keys_within, members, results_of
 from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
@@ -75,6 +76,7 @@ class Exchange:
         said: Conversation,
         functions: Functions,
         form: Form,
+        files: Mapping[str, str],
     ) -> None:
         self._body = body
         self._services = services
@@ -84,6 +86,7 @@ class Exchange:
         self._said = said
         self._functions = functions
         self._form = form
+        self._files = files
         self._used = Usage()
         self._clock: Clock = services.clock
         self._ignored = ignored(body.model_extra)
@@ -132,8 +135,15 @@ class Exchange:
                 before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
                 items, earlier = [*before, *items], ()
             said = converse(items, param=asked_in)
+        files: dict[str, str] = {}
+        within: tuple[str, ...] = ()
+        if meant.stores:
+            files = {file.id: file.name for file in await members(services, meant.stores)}
+            if not (meant.web or meant.x):
+                within = await keys_within(services, meant.stores)
         question = Question(
             text=said.question,
+            within=within,
             as_of=moment(body.as_of, services.clock, param="as_of"),
             mode=mode,
             history=(*earlier, *said.history),
@@ -152,6 +162,7 @@ class Exchange:
             said=said,
             functions=functions,
             form=form,
+            files=files,
         )
 
     @property
@@ -227,7 +238,12 @@ class Exchange:
             async for step in steps:
                 if isinstance(step, Planned) and search is None and self._searches:
                     search = _Search(
-                        self._searches, self._services.ids.new("ws"), step, self._base_url
+                        self._searches,
+                        self._services.ids.new("ws"),
+                        step,
+                        self._base_url,
+                        files=self._files,
+                        show="file_search_call.results" in (self._body.include or ()),
                     )
                     for name, payload in search.begin(len(self._output)):
                         yield self._event(name, **payload)
@@ -381,7 +397,9 @@ class Exchange:
     @property
     def _searches(self) -> str:
         """Which search the client declared and so expects to see; empty if none."""
-        return "web" if self._meant.web else "x" if self._meant.x else ""
+        if self._meant.web:
+            return "web"
+        return "x" if self._meant.x else "files" if self._meant.stores else ""
 
     def _head(self) -> dict[str, Any]:
         body = self._body
@@ -461,15 +479,36 @@ class Exchange:
         ]
 
 
+_SEARCHES = {"web": "web_search_call", "x": "x_search_call", "files": "file_search_call"}
+
+
 class _Search:
     """A search as a client sees it: one item, from begun to completed."""
 
-    def __init__(self, kind: str, id: str, planned: Planned, base_url: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        id: str,
+        planned: Planned,
+        base_url: str,
+        *,
+        files: Mapping[str, str],
+        show: bool,
+    ) -> None:
         self._base_url = base_url
+        self._files = files
+        self._show = show
         self._query = planned.plan.search_text
-        self._prefix = "response.web_search_call" if kind == "web" else "response.x_search_call"
-        if kind == "web":
+        self._prefix = f"response.{_SEARCHES[kind]}"
+        if kind == "files":
             self._item: dict[str, Any] = {
+                "id": id,
+                "type": "file_search_call",
+                "queries": [self._query],
+                "results": None,
+            }
+        elif kind == "web":
+            self._item = {
                 "id": id,
                 "type": "web_search_call",
                 "action": {"type": "search", "query": self._query, "sources": []},
@@ -496,6 +535,8 @@ class _Search:
         self, index: int, found: Retrieved
     ) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
         done = self._item | {"status": "completed"}
+        if "queries" in done and self._show:
+            done["results"] = results_of(found, self._files)
         if "action" in done:
             urls = dict.fromkeys(citation_url(c, self._base_url) for c in found.citations)
             sources = [{"type": "url", "url": url} for url in urls]

@@ -27,6 +27,9 @@ from gnomon.settings import Settings
 BODY_DEADLINE_S = 30.0
 """A body that has not arrived by then is refused, so that slow senders hold nothing."""
 
+UPLOAD_DEADLINE_S = 300.0
+_UPLOADS = ("/v1/files",)
+
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -84,6 +87,7 @@ class Guard:
         self._access = access
         server = settings.server
         self._max_bytes = server.max_request_bytes
+        self._max_file_bytes = server.max_file_bytes
         self._public = urlsplit(server.public_url).netloc.lower()
         self._cors = {origin.rstrip("/").lower() for origin in server.cors_origins}
         self._check_host = is_loopback(server.host)
@@ -120,7 +124,7 @@ class Guard:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 limits |= self._admit(scope, headers)
-                body = await self._read(headers, receive)
+                body = await self._read(scope, headers, receive)
                 await self._app(scope, _replay(body, receive), send_guarded)
             except ApiError as error:
                 await response_for(error, scope["path"], request_id)(scope, receive, send_guarded)
@@ -184,22 +188,25 @@ class Guard:
         scheme, _, netloc = origin.partition("://")
         return scheme in ("http", "https") and bool(netloc) and netloc in (host, self._public)
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+        upload = scope["method"] == "POST" and scope["path"] in _UPLOADS
+        # A form has a few hundred bytes around the file.
+        allowed = self._max_file_bytes + 65_536 if upload else self._max_bytes
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            raise self._too_large(f"{int(length):,} bytes")
+        if length.isdecimal() and int(length) > allowed:
+            raise _too_large(f"{int(length):,} bytes", allowed, upload)
         if not length and "transfer-encoding" not in headers:
             return b""
         body = bytearray()
         try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
+            async with asyncio.timeout(UPLOAD_DEADLINE_S if upload else BODY_DEADLINE_S):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ApiError(408, "The request broke off.", code="request.broken")
                     body += message.get("body", b"")
-                    if len(body) > self._max_bytes:
-                        raise self._too_large(f"more than {self._max_bytes:,} bytes")
+                    if len(body) > allowed:
+                        raise _too_large(f"more than {allowed:,} bytes", allowed, upload)
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
@@ -210,15 +217,17 @@ class Guard:
                 headers={"connection": "close"},
             ) from None
 
-    def _too_large(self, size: str) -> ApiError:
-        return ApiError(
-            413,
-            f"The request body has {size}; at most {self._max_bytes:,} are accepted.",
-            code="request.too_large",
-            hint="Shorten it, or raise server.max_request_bytes.",
-            headers={"connection": "close"},
-            max_request_bytes=self._max_bytes,
-        )
+
+def _too_large(size: str, allowed: int, upload: bool) -> ApiError:
+    setting = "server.max_file_bytes" if upload else "server.max_request_bytes"
+    return ApiError(
+        413,
+        f"The request body has {size}; at most {allowed:,} are accepted.",
+        code="request.too_large",
+        hint=f"Shorten it, or raise {setting}.",
+        headers={"connection": "close"},
+        max_request_bytes=allowed,
+    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -18,6 +18,7 @@ from gnomon.serve.moments import moment
 MAX_VALUES = 50
 _WEB_TOOLS = ("web_search", "web_search_preview", "web_search_2025_08_26", "browser_search")
 _X_TOOLS = ("x_search",)
+_FILE_TOOLS = ("file_search", "collections_search")
 
 
 class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,8 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
 
     web: bool = False
     x: bool = False
+    stores: tuple[str, ...] = ()
+    """Vector stores to search, if only files were asked for or files too."""
     authors: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     not_domains: tuple[str, ...] = ()
@@ -33,7 +36,9 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Posts alone if only posts were asked for; else everything."""
+        """Posts alone if only posts were asked for, files alone if only files; else everything."""
+        if self.stores:
+            return () if self.x or self.web else ("file",)
         return ("post",) if self.x and not self.web else ()
 
     def filters(self) -> dict[str, Any]:
@@ -66,6 +71,13 @@ def _from_tool(tool: Mapping[str, Any], param: str, clock: Clock) -> Narrowing:
         return _web(tool, param)
     if kind in _X_TOOLS:
         return _x(tool, param, clock)
+    if kind in _FILE_TOOLS:
+        stores = _strings(tool, "vector_store_ids", param) or _strings(
+            tool, "collection_ids", param
+        )
+        if not stores:
+            raise bad_request(f"{param}.vector_store_ids is empty.", param=param)
+        return Narrowing(stores=stores)
     if kind == "live_search":
         return _together(_from_sources(tool.get("sources"), f"{param}.sources"))
     raise ApiError(
@@ -73,7 +85,7 @@ def _from_tool(tool: Mapping[str, Any], param: str, clock: Clock) -> Narrowing:
         f"{param}.type = {shown(kind)} is not a tool that Gnomon runs.",
         code="request.tool",
         param=param,
-        hint="It has web_search and x_search; leave the others out.",
+        hint="It has web_search, x_search and file_search; leave the others out.",
     )
 
 
@@ -170,6 +182,7 @@ def _together(parts: Sequence[Narrowing]) -> Narrowing:
     return Narrowing(
         web=web,
         x=x,
+        stores=tuple(dict.fromkeys(store for p in parts for store in p.stores)),
         authors=tuple(dict.fromkeys(a for p in parts for a in p.authors)),
         domains=tuple(dict.fromkeys(d for p in parts for d in p.domains)),
         not_domains=tuple(dict.fromkeys(d for p in parts for d in p.not_domains)),

@@ -13,11 +13,12 @@ from gnomon.answer.deep.runs import Runs
 from gnomon.answer.threads import Conversation, Stored
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
+from gnomon.files.store import Files
 from gnomon.index.base import Index
 from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
 from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
-from gnomon.types import Answer, SourceConfig, SourceState
+from gnomon.types import Answer, Change, SourceConfig, SourceState
 
 
 class Hubs(Protocol):
@@ -60,6 +61,14 @@ class Runner(Protocol):
 
     async def resume(self, name: str) -> None:
         """Follow again, from the stored cursor."""
+        ...
+
+    async def deliver(self, source: str, changes: Sequence[Change]) -> None:
+        """Take in what did not come from a connector; durable on return."""
+        ...
+
+    async def wait_indexed(self, seq: int, timeout_s: float) -> bool:
+        """Until everything up to `seq` is searchable; False if that takes longer."""
         ...
 
     def subscribe(self, after_seq: int) -> AsyncIterator[Entry]:
@@ -201,6 +210,7 @@ class Services:
     demo: Demo | None = None
     accounts: Accounts | None = None
     runs: Runs | None = None
+    files: Files | None = None
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""
     fatal: Callable[[StoreError], None] | None = None

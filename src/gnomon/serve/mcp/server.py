@@ -12,6 +12,9 @@ from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
@@ -23,7 +26,7 @@ from pydantic import ValidationError
 
 from gnomon.errors import GnomonError
 from gnomon.serve.errors import shown
-from gnomon.serve.mcp import tools
+from gnomon.serve.mcp import prompts, tools
 from gnomon.serve.mcp.tools import Call
 
 _NOT_FOUND = -32002
@@ -39,7 +42,7 @@ CallOf = Callable[[Any], Call]
 
 
 def mcp_server(call_of: CallOf, version: str) -> Server[Any]:
-    """A server of the tools and resources."""
+    """A server of the tools, resources and prompts."""
     specs = {spec.name: spec for spec in tools.TOOLS}
     listed = [tools.described(spec) for spec in tools.TOOLS]
 
@@ -78,6 +81,15 @@ def mcp_server(call_of: CallOf, version: str) -> Server[Any]:
             raise MCPError(_NOT_FOUND, f"There is no resource {shown(uri)} here.", {"uri": uri})
         return ReadResourceResult(contents=[found])
 
+    async def list_prompts(_: Any, __: Any) -> ListPromptsResult:
+        return ListPromptsResult(prompts=prompts.listed())
+
+    async def get_prompt(_: Any, params: GetPromptRequestParams) -> GetPromptResult:
+        try:
+            return prompts.filled(params.name, params.arguments or {})
+        except ValueError as error:
+            raise MCPError(INVALID_PARAMS, str(error)) from None
+
     return Server(
         "gnomon",
         version=version,
@@ -88,6 +100,8 @@ def mcp_server(call_of: CallOf, version: str) -> Server[Any]:
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
     )
 
 

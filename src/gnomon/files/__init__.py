@@ -1,0 +1,1 @@
+"""Files that people handed in, and the collections that they are searched in."""
