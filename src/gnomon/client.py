@@ -66,10 +66,12 @@ class Client:
             raise _described(response.status_code, response.content)
         return response.json() if response.content else None
 
-    def events(self, path: str, body: Any) -> Iterator[tuple[str, Any]]:
+    def events(
+        self, path: str, body: Any = None, *, method: str = "POST"
+    ) -> Iterator[tuple[str, Any]]:
         """(event, data) of a server-sent event stream."""
         try:
-            with self._http.stream("POST", path, json=body) as response:
+            with self._http.stream(method, path, json=body) as response:
                 if response.is_error:
                     raise _described(response.status_code, response.read())
                 event = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -29,9 +30,16 @@ def ask(
     extract: Annotated[
         bool, typer.Option("--extract", help="Quote only; use no language model.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look from several sides and write a report.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of a deep run.")] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a question; prints each sentence as soon as it is checked."""
+    if deep:
+        _ask_deep(question, as_of, steps, as_json=as_json)
+        return
     body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
     with client() as server:
         answer: dict[str, Any] = {}
@@ -50,6 +58,32 @@ def ask(
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
         _print_answer(answer)
+
+
+def _ask_deep(question: str, as_of: str, steps: int | None, *, as_json: bool) -> None:
+    """Begin a run, show what it does, print its report; an interrupt cancels it."""
+    with client() as server:
+        body = {"question": question, "as_of": as_of or None, "steps": steps}
+        run = server.call("POST", "/v1/runs", body)
+        address = f"/v1/runs/{run['id']}"
+        try:
+            for name, event in server.events(f"{address}/events", method="GET"):
+                if not as_json:
+                    print(f"  {name}: {event['text']}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            server.call("POST", f"{address}/cancel")
+        run = server.call("GET", address)
+    if as_json:
+        print(json.dumps(run, ensure_ascii=False, indent=2))
+        return
+    if run["report"] is None:
+        raise described(run["ended"], "deep.failed")
+    spent, budget = run["spent"], run["budget"]
+    print(run["report"]["markdown"])
+    print(
+        f"{spent['steps']} of {budget['steps']} steps, {spent['seconds']:.0f} of "
+        f"{budget['seconds']:.0f} seconds, {spent['usd']:.4f} US dollars. {run['ended']}"
+    )
 
 
 def diff(
