@@ -153,6 +153,10 @@ class AnswerSettings(_Section):
     stale_after_s: float = Field(
         3_600.0, gt=0, description="A live source without news for this long is called silent."
     )
+    embedded: Literal["quote", "phrase"] = Field(
+        "quote",
+        description="Whether the embedded model may phrase answers; quoting was right more often.",
+    )
     deep_steps: int = Field(16, ge=1, le=200, description="Steps that a deep run may take.")
     deep_seconds: float = Field(180.0, gt=0, description="Seconds that a deep run may work.")
     deep_usd: float | None = Field(

@@ -1,8 +1,9 @@
 """The writer that lets a language model phrase the answer, one cited sentence at a time.
 
-Only models that the operator chose (`Generator.capable`) write. The small embedded model does
-not: asked to state facts from passages it was right on 9 of 17 questions where quoting was right
-on 16, and it never kept silent when it should have.
+Models that the operator chose (`Generator.capable`) write freely. The small embedded one writes only
+if `answer.embedded` says so, and then under a grammar, so that its citations are well-formed: asked
+to state facts from passages it was right on 9 of 17 questions where quoting was right on 16, and it
+never kept silent when it should have.
 
 Whatever a model writes is a draft. Its spans are the quotations in the cited passages that come
 nearest to its words, and the check decides.
@@ -15,6 +16,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from importlib import resources
 
+from msgspec import structs
+
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
@@ -22,7 +25,7 @@ from gnomon.answer.words import content, words
 from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.types import Passage, Usage
 
-PROMPT = "write.v1.md"
+PROMPT = "write.v2.md"
 FENCE = "=====PASSAGES"
 _CITED = re.compile(r"\[(\d{1,3})\]")
 _SENTENCE = re.compile(
@@ -30,6 +33,10 @@ _SENTENCE = re.compile(
 )
 _MAY_GO_ON = re.compile(r"\s*(?:\[\d{0,3})?")
 _NO_ANSWER = re.compile(r"^\W*NO ANSWER\b", re.IGNORECASE)
+_THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
+_MAY_THINK = re.compile(r"\s*(?:<(?:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?(?:>.*)?)?)?", re.DOTALL)
+_SMALL_READS = 5
+"""Passages that a small model reads."""
 _MAX_SPANS = 3
 _MAX_TURNS = 4
 _TURN_CHARS = 500
@@ -47,7 +54,11 @@ class GenerativeWriter:
         self, question: Question, plan: Plan, passages: Sequence[Passage]
     ) -> AsyncIterator[Draft | Usage]:
         """Yield each sentence as soon as its citation is complete, then the tokens used."""
+        small = not self._generator.capable
+        passages = passages[:_SMALL_READS] if small else passages
         request = compose(question, plan, passages)
+        if small and getattr(self._generator, "grammars", False):
+            request = structs.replace(request, grammar=grammar(question, passages))
         reader = Reader(passages)
         usage = Usage()
         written = 0
@@ -77,10 +88,16 @@ class Reader:
         """Citations refer to `passages`, counted from 1."""
         self._passages = passages
         self._rest = ""
+        self._thinking = True
 
     def feed(self, text: str) -> list[Draft]:
-        """The drafts that `text` completes."""
+        """The drafts that `text` completes. What a model thinks aloud first is no draft."""
         self._rest += text
+        if self._thinking:
+            if not (thought := _THOUGHT.match(self._rest)) and _MAY_THINK.fullmatch(self._rest):
+                return []
+            self._rest = self._rest[thought.end() :] if thought else self._rest
+            self._thinking = False
         drafts = []
         while match := _SENTENCE.match(self._rest):
             # Another mark or a full stop may follow: wait for what cannot belong to it.
@@ -92,7 +109,7 @@ class Reader:
 
     def finish(self) -> list[Draft]:
         """What was still waiting; a last sentence without a citation cites nothing."""
-        rest, self._rest = self._rest + " ", ""
+        rest, self._rest = "" if self._thinking and "<" in self._rest else self._rest + " ", ""
         drafts = []
         while match := _SENTENCE.match(rest):
             drafts += self._draft(match)
@@ -118,6 +135,18 @@ class Reader:
                 spans.append((n - 1, quoted.start, quoted.end))
         uncited = [Draft(text=t, spans=()) for t in cut[:-1]]
         return [*uncited, Draft(text=cut[-1], spans=tuple(spans[:_MAX_SPANS]))]
+
+
+def grammar(question: Question, passages: Sequence[Passage]) -> str:
+    """A GBNF that admits `NO ANSWER`, or sentences that each end in numbers of passages."""
+    numbers = " | ".join(f'"{n}"' for n in range(1, len(passages) + 1)) or '"1"'
+    more = max(0, question.max_sentences - 1)
+    return (
+        f'root ::= "NO ANSWER" | claim (" " claim){{0,{more}}}\n'
+        'claim ::= text "." (" [" number "]"){1,2}\n'
+        'text ::= [^\\[\\].\\n ] ([^\\[\\].\\n] | "." [^\\[\\].\\n ]){8,240}\n'
+        f"number ::= {numbers}\n"
+    )
 
 
 def best_quote(sentence: str, passage: str) -> Span:

@@ -176,7 +176,10 @@ class Answerer:
             weights=evidence.weights,
         )
         generator = self._models.generator()
-        if question.mode == "fast" and generator is not None and generator.capable:
+        phrasing = generator is not None and (
+            generator.capable or self._settings.embedded == "phrase"
+        )
+        if question.mode == "fast" and generator is not None and phrasing:
             return [GenerativeWriter(generator), quoting], []
         name = generator.name if generator else None
         why = why_quoting(question, self._models.states(), name)
