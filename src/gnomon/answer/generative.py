@@ -1,9 +1,9 @@
 """The writer that lets a language model phrase the answer, one cited sentence at a time.
 
-Models that the operator chose (`Generator.capable`) write freely. The small embedded one writes only
-if `answer.embedded` says so, and then under a grammar, so that its citations are well-formed: asked
-to state facts from passages it was right on 9 of 17 questions where quoting was right on 16, and it
-never kept silent when it should have.
+Models that the operator chose (`Generator.capable`) write freely. The small embedded one writes
+only if `answer.embedded` says so, and then under a grammar, so that its citations are well-formed:
+asked to state facts from passages it was right on 9 of 17 questions where quoting was right on 16,
+and it never kept silent when it should have.
 
 Whatever a model writes is a draft. Its spans are the quotations in the cited passages that come
 nearest to its words, and the check decides.
@@ -34,7 +34,9 @@ _SENTENCE = re.compile(
 _MAY_GO_ON = re.compile(r"\s*(?:\[\d{0,3})?")
 _NO_ANSWER = re.compile(r"^\W*NO ANSWER\b", re.IGNORECASE)
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
-_MAY_THINK = re.compile(r"\s*(?:<(?:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?(?:>.*)?)?)?", re.DOTALL)
+_MAY_THINK = re.compile(
+    r"\s*(?:<(?:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?(?:>.*)?)?)?", re.DOTALL
+)
 _SMALL_READS = 5
 """Passages that a small model reads."""
 _MAX_SPANS = 3
