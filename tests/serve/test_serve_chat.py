@@ -159,5 +159,5 @@ async def test_a_deferred_completion_that_failed_says_so(house: Any, served: Any
         begun = (await http.post("/v1/chat/completions", json=ASK | {"deferred": True})).json()
         where = f"/v1/chat/deferred-completion/{begun['request_id']}"
         failed = await settled(http, where)
-    assert failed.status_code == 500
+    assert failed.status_code == 503
     assert failed.json()["error"]["code"] == "model.stopped"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,6 +21,8 @@ from xai_sdk.chat import assistant, image, required_tool, system, tool, tool_res
 from xai_sdk.search import SearchParameters, rss_source, web_source, x_source
 from xai_sdk.tools import code_execution, web_search, x_search
 
+from gnomon.accounts.base import Role
+from gnomon.accounts.store import Accounts
 from gnomon.errors import ConfigError, ModelError, UpstreamTransient
 from gnomon.models.base import Token, ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator
@@ -260,7 +263,7 @@ async def test_deferred(house: Any) -> None:
         response = await asyncio.wait_for(waiting, 5)
         assert response.content.startswith("The north bridge") and response.citations
         house.answerer.failure = ModelError("The model stopped.", code="model.stopped")
-        with refused(grpc.StatusCode.INTERNAL, "The model stopped."):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "The model stopped."):
             await chat.defer(interval=soon)
 
 
@@ -303,6 +306,32 @@ async def test_the_same_keys_and_limits_as_over_http(house: Any) -> None:
     async with talking(house, api_key="s" * 20) as client:
         key = await client.auth.get_api_key_info()
         assert key.user_id == "operator"
+
+
+async def test_tokens_are_counted_whichever_door_they_came_through(
+    house: Any, tmp_path: Path
+) -> None:
+    accounts = Accounts(tmp_path / "accounts.db", house.clock)
+    try:
+        accounts.add_user("ada", Role.ADMIN)
+        _, secret = accounts.add_key("ada", tokens_per_minute=10)
+        house = replace(house, services=replace(house.services, accounts=accounts))
+        async with talking(house, api_key=secret) as client:
+            await client.chat.create(model="gnomon", messages=ASK).sample()  # 12 tokens
+            with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "10 tokens a minute") as caught:
+                await client.chat.create(model="gnomon", messages=ASK).sample()
+        trailing = dict(caught.value.trailing_metadata())
+        assert trailing["gnomon-code"] == "rate_limit_exceeded" and trailing["retry-after"]
+        headers = {"authorization": f"Bearer {secret}"}
+        async with house.client(headers=headers) as http:
+            body = {"model": "gnomon", "input": "Is the bridge open?"}
+            ask = {"question": "Is the bridge open?", "stream": False}
+            for path, given in (("/v1/responses", body), ("/v1/ask", ask)):
+                house.clock.advance(60)
+                assert (await http.post(path, json=given)).status_code == 200
+                assert (await http.post(path, json=given)).status_code == 429
+    finally:
+        accounts.close()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -27,7 +27,7 @@ from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
 from gnomon.serve.errors import ApiError, shown, told
 from gnomon.serve.moments import moment
-from gnomon.serve.people import identity_of
+from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -68,7 +68,7 @@ async def ask(body: AskRequest, request: Request) -> Response:
     services = services_of(request)
     owner = identity_of(request).user_id
     question = await _question(body, services, owner)
-    asked = _Asked(body, question, services, base_url(request, services), owner)
+    asked = _Asked(body, question, services, base_url(request, services), owner, spender(request))
     if body.stream:
         return EventStream(asked.stream(), services.clock)
     return JsonResponse(await unless_gone(asked.run(), request.receive))
@@ -84,8 +84,10 @@ class _Asked:
         services: Services,
         base_url: str,
         owner: str,
+        spent: Callable[[int], None],
     ) -> None:
         self._owner = owner
+        self._spent = spent
         self._body = body
         self._question = question
         self._services = services
@@ -115,6 +117,9 @@ class _Asked:
         pipeline = self._services.answerer.answer(self._question)
         async with aclosing(pipeline) as steps:  # type: ignore[type-var]
             async for step in steps:
+                if isinstance(step, Finished):
+                    usage = step.answer.usage
+                    self._spent(usage.input_tokens + usage.output_tokens)
                 if isinstance(step, Finished) and self._body.store:
                     await asyncio.to_thread(
                         self._services.threads.save,

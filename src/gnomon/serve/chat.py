@@ -18,7 +18,7 @@ from gnomon.serve.conversation import IGNORED
 from gnomon.serve.errors import ApiError, bad_request, openai_body, shown, told
 from gnomon.serve.exchange import Exchange, ResponsesRequest
 from gnomon.serve.jobs import Jobs
-from gnomon.serve.people import identity_of
+from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, data, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -69,6 +69,7 @@ async def create_chat_completion(body: ChatRequest, request: Request) -> Respons
         owner,
         asked_in="messages",
         form_in="response_format",
+        spent=spender(request),
     )
     if body.deferred:
         job = await _jobs(request).start(exchange, owner)
@@ -93,6 +94,8 @@ async def get_deferred_completion(request_id: str, request: Request) -> Response
     response = job.response
     if response["status"] == "in_progress":
         return Response(status_code=202)
+    if job.failure is not None:
+        raise job.failure
     if response["status"] != "completed":
         error = response.get("error") or {"code": "cancelled", "message": "It was cancelled."}
         raise ApiError(500, error["message"], code=error["code"])

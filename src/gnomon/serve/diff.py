@@ -17,6 +17,7 @@ from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import question_text
 from gnomon.serve.errors import bad_request
 from gnomon.serve.moments import moment
+from gnomon.serve.people import spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -45,6 +46,8 @@ async def diff(body: DiffRequest, request: Request) -> Response:
     """Both answers, and each statement as new, changed, gone or unchanged, with its cause."""
     services = services_of(request)
     found = await unless_gone(_compare(body, services), request.receive)
+    usages = (found.before.usage, found.after.usage)
+    spender(request)(sum(usage.input_tokens + usage.output_tokens for usage in usages))
     return JsonResponse(_described(found, base_url(request, services)))
 
 

@@ -7,7 +7,7 @@ they do not know (verdicts, full citations, age of the evidence) rides in an ext
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
 from gnomon.clock import Clock
+from gnomon.errors import GnomonError
 from gnomon.models.base import Message, ToolCall
 from gnomon.serve.calling import Functions, client_functions, decide
 from gnomon.serve.compose import Composer, citation_url
@@ -61,6 +62,10 @@ class ResponsesRequest(BaseModel):
     as_of: str | None = Field(None, description="Answer as of this moment: ISO 8601 with a zone.")
 
 
+Spent = Callable[[int], None]
+"""Is told how many tokens a model read and wrote for somebody."""
+
+
 class Exchange:
     """One request and the answer that grows for it."""
 
@@ -77,6 +82,7 @@ class Exchange:
         functions: Functions,
         form: Form,
         files: Mapping[str, str],
+        spent: Spent | None,
     ) -> None:
         self._body = body
         self._services = services
@@ -87,7 +93,10 @@ class Exchange:
         self._functions = functions
         self._form = form
         self._files = files
+        self._spent = spent
         self._used = Usage()
+        self.failure: GnomonError | None = None
+        """Why the answer could not be made, as the client may be told."""
         self._clock: Clock = services.clock
         self._ignored = ignored(body.model_extra)
         self._base_url = base_url
@@ -109,11 +118,12 @@ class Exchange:
         *,
         asked_in: str = "input",
         form_in: str = "text.format",
+        spent: Spent | None = None,
     ) -> Exchange:
         """Check everything that can be refused before the first event is sent.
 
         Other doors bring their requests in this form too; `asked_in` and `form_in` are what the
-        client calls these fields.
+        client calls these fields. `spent` is told the tokens of the finished answer.
         """
         mode = mode_of(body.model)
         if body.background and body.store is False:
@@ -163,6 +173,7 @@ class Exchange:
             functions=functions,
             form=form,
             files=files,
+            spent=spent,
         )
 
     @property
@@ -204,7 +215,7 @@ class Exchange:
                 async for one in events:
                     yield one
         except Exception as error:
-            public = told(error, self._services, "response")
+            public = self.failure = told(error, self._services, "response")
             failed = self._failed(public.code, str(public))
             if self._body.background:
                 await self._keep(self._unanswered(), failed[1]["response"])
@@ -429,6 +440,8 @@ class Exchange:
 
     def _completed(self, answer: Answer) -> dict[str, Any]:
         usage = added(answer.usage, self._used)
+        if self._spent is not None:
+            self._spent(usage.input_tokens + usage.output_tokens)
         searched = 1 if self._searches else 0
         return self._base | {
             "status": "completed",

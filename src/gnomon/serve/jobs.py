@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 from gnomon.clock import Clock
+from gnomon.errors import GnomonError
 from gnomon.serve.errors import ApiError
 from gnomon.serve.sse import event
 
@@ -31,6 +32,11 @@ class Work(Protocol):
 
     def events(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """(type, payload) of each event; failures are events too."""
+        ...
+
+    @property
+    def failure(self) -> GnomonError | None:
+        """Why it could not be made, as the client may be told."""
         ...
 
     async def begin_in_background(self) -> dict[str, Any]:
@@ -54,6 +60,11 @@ class Job:
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def failure(self) -> GnomonError | None:
+        """Why it could not be made, as the client may be told."""
+        return self._work.failure
 
     async def start(self, clock: Clock) -> None:
         """Begin."""

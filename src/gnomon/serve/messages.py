@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gnomon.serve.conversation import MODELS
 from gnomon.serve.errors import anthropic_body, bad_request, shown, told
 from gnomon.serve.exchange import Exchange, ResponsesRequest
-from gnomon.serve.people import identity_of
+from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -51,6 +51,7 @@ async def create_message(body: MessagesRequest, request: Request) -> Response:
         base_url(request, services),
         identity_of(request).user_id,
         asked_in="messages",
+        spent=spender(request),
     )
     if body.stream:
         return EventStream(_stream(exchange, services), services.clock)

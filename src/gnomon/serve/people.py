@@ -78,6 +78,12 @@ def access_of(request: Request) -> Access:
     return cast(Access, request.scope["access"])
 
 
+def spender(request: Request) -> Callable[[int], None]:
+    """What counts the tokens of an answer against the limit of whoever asks."""
+    access, identity = access_of(request), identity_of(request)
+    return lambda tokens: access.spent(identity, tokens)
+
+
 def note(request: Request, action: str, target: str = "", detail: str = "") -> None:
     """Write a line into the audit list, if this server keeps one."""
     accounts = services_of(request).accounts

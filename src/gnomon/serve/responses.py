@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange, ResponsesRequest
 from gnomon.serve.jobs import Jobs
-from gnomon.serve.people import identity_of
+from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Thread
 from gnomon.serve.sse import EventStream, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -25,7 +25,9 @@ async def create_response(body: ResponsesRequest, request: Request) -> Response:
     """Answer, whole or as a stream of typed events."""
     services = services_of(request)
     owner = identity_of(request).user_id
-    exchange = await Exchange.begin(body, services, base_url(request, services), owner)
+    exchange = await Exchange.begin(
+        body, services, base_url(request, services), owner, spent=spender(request)
+    )
     if body.background:
         job = await _jobs(request).start(exchange, owner)
         if body.stream:

@@ -6,7 +6,7 @@ What no field of ours can hold is refused by the exchange with a sentence, never
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ _ROLES = {
 }
 _CLIENT_SIDE = (ENUMS["TOOL_CALL_TYPE_CLIENT_SIDE_TOOL"], ENUMS["TOOL_CALL_TYPE_INVALID"])
 _INLINE = ENUMS["INCLUDE_OPTION_INLINE_CITATIONS"]
+_FOUND_IN_FILES = ENUMS["INCLUDE_OPTION_COLLECTIONS_SEARCH_CALL_OUTPUT"]
 _CHOICES = {
     ENUMS["TOOL_MODE_AUTO"]: "auto",
     ENUMS["TOOL_MODE_NONE"]: "none",
@@ -57,7 +58,7 @@ def responses_request(asked: Any, as_of: str | None) -> ResponsesRequest:
         max_output_tokens=asked.max_tokens if asked.HasField("max_tokens") else None,
         tools=[_tool(tool, i) for i, tool in enumerate(asked.tools)] or None,
         tool_choice=_choice(asked.tool_choice) if asked.HasField("tool_choice") else None,
-        include=None if _INLINE in asked.include else ["no_inline_citations"],
+        include=_include(asked.include),
         text=_format(asked.response_format) if asked.HasField("response_format") else None,
         search_parameters=(
             _search_parameters(asked.search_parameters)
@@ -67,6 +68,12 @@ def responses_request(asked: Any, as_of: str | None) -> ResponsesRequest:
         as_of=as_of,
         **ignored,
     )
+
+
+def _include(options: Container[int]) -> list[str]:
+    """Inline citations have to be wished for here, and to be wished away over HTTP."""
+    inline = [] if _INLINE in options else ["no_inline_citations"]
+    return inline + (["file_search_call.results"] if _FOUND_IN_FILES in options else [])
 
 
 def shows_tools(asked: Any) -> bool:

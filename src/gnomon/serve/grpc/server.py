@@ -192,6 +192,7 @@ class GrpcDoor:
             call.identity.user_id,
             asked_in="messages",
             form_in="response_format",
+            spent=lambda tokens: self._access.spent(call.identity, tokens),
         )
 
     def _telling(self, asked: Any = None) -> Telling:
@@ -231,6 +232,8 @@ class GrpcDoor:
             return kind(status=ENUMS["EXPIRED"])
         if job.response["status"] == "in_progress":
             return kind(status=ENUMS["PENDING"])
+        if job.failure is not None:
+            raise job.failure
         # The client reads one output only here, so the answer stands alone. Of a failure it can
         # read nothing but the status of the call.
         return kind(status=ENUMS["DONE"], response=self._telling().whole(_completed(job.response)))
