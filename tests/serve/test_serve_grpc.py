@@ -10,25 +10,30 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
+from openai import AsyncOpenAI
 from pydantic import BaseModel
 from xai_sdk import AsyncClient, Client
 from xai_sdk.chat import assistant, image, required_tool, system, tool, tool_result, user
+from xai_sdk.proto import chat_pb2
 from xai_sdk.search import SearchParameters, rss_source, web_source, x_source
-from xai_sdk.tools import code_execution, web_search, x_search
+from xai_sdk.tools import code_execution, collections_search, web_search, x_search
 
 from gnomon.accounts.base import Role
 from gnomon.accounts.store import Accounts
+from gnomon.app import opened as opened_house
 from gnomon.errors import ConfigError, ModelError, UpstreamTransient
 from gnomon.models.base import Token, ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator
 from gnomon.serve.app import create_app
 from gnomon.serve.grpc import schema
 from gnomon.serve.grpc.server import GrpcDoor
+from gnomon.settings import Demo, Models, Settings
 
 CALL = ToolCall(id="call_1", name="tide", arguments='{"place": "north bridge"}')
 TIDE = tool(
@@ -404,6 +409,37 @@ async def test_every_form_of_local_channel_is_served(house: Any) -> None:
                     client.close()
 
             assert (await asyncio.to_thread(ask)).startswith("The north bridge")
+
+
+@pytest.mark.parametrize("schema", ["[]", "{", "[" * 100_000, '{"a":' * 100 + "1" + "}" * 100])
+async def test_schemas_that_are_none_are_refused(house: Any, schema: str) -> None:
+    form = chat_pb2.ResponseFormat(format_type=chat_pb2.FORMAT_TYPE_JSON_SCHEMA, schema=schema)
+    async with talking(house) as client:
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "not a JSON object"):
+            await client.chat.create(model="gnomon", messages=ASK, response_format=form).sample()
+
+
+async def test_files_are_asked_about_as_collections(tmp_path: Path, served: Any) -> None:
+    settings = Settings(
+        home=tmp_path / "home", demo=Demo(mode="off"), models=Models(dir=tmp_path / "none")
+    )
+    async with opened_house(settings, follow=False) as real:
+        house = SimpleNamespace(services=real.services(on_damage=pytest.fail, token=""))
+        async with served(house) as url, AsyncOpenAI(base_url=f"{url}/v1", api_key="k") as http:
+            minutes = b"The dredging of the eastern basin costs 4.2 million crowns."
+            file = await http.files.create(file=("minutes.md", minutes), purpose="assistants")
+            store = await http.vector_stores.create(name="board", file_ids=[file.id])
+        async with talking(house) as client:
+            chat = client.chat.create(
+                model="gnomon",
+                messages=[user("What does the dredging cost?")],
+                tools=[collections_search([store.id])],
+                include=["collections_search_call_output"],
+            )
+            response = await chat.sample()
+    assert "4.2 million" in response.content
+    assert response.server_side_tool_usage == {"SERVER_SIDE_TOOL_COLLECTIONS_SEARCH": 1}
+    assert "minutes.md" in response.tool_outputs[0].message.content
 
 
 async def test_garbage_is_refused_and_a_taken_port_too(house: Any) -> None:

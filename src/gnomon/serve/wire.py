@@ -31,11 +31,7 @@ class _JsonRequest(Request):
     """Reads JSON strictly: UTF-8, no lone surrogates, no NaN, bounded depth."""
 
     async def json(self) -> Any:
-        body = await self.body()
-        value = orjson.loads(body)
-        if _deeper_than(value, MAX_DEPTH):
-            raise json.JSONDecodeError(f"nested deeper than {MAX_DEPTH} levels", "", 0)
-        return value
+        return read_json(await self.body())
 
 
 class JsonRoute(APIRoute):
@@ -49,6 +45,14 @@ class JsonRoute(APIRoute):
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
+
+
+def read_json(body: bytes | str) -> Any:
+    """Strict JSON of bounded depth. Raises json.JSONDecodeError."""
+    value = orjson.loads(body)
+    if _deeper_than(value, MAX_DEPTH):
+        raise json.JSONDecodeError(f"nested deeper than {MAX_DEPTH} levels", "", 0)
+    return value
 
 
 def json_text(value: Any) -> str:

@@ -5,7 +5,6 @@ What no field of ours can hold is refused by the exchange with a sentence, never
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from gnomon.serve.errors import bad_request, shown
 from gnomon.serve.exchange import ResponsesRequest
 from gnomon.serve.grpc.schema import ENUMS
 from gnomon.serve.moments import iso
+from gnomon.serve.wire import read_json
 
 _ROLES = {
     ENUMS["ROLE_USER"]: "user",
@@ -216,7 +216,7 @@ def _moment(timestamp: Any) -> datetime:
 
 def _object(text: str, param: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
