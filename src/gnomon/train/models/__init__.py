@@ -1,0 +1,1 @@
+"""Model shapes as data, and the same shapes as small PyTorch modules."""
