@@ -8,9 +8,6 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from jsonschema import SchemaError, ValidationError, validators
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.serve.errors import ApiError, bad_request, shown
@@ -57,6 +54,8 @@ def form_of(wanted: Mapping[str, Any] | None, param: str) -> Form:
     schema = wanted.get("schema") or (wanted.get("json_schema") or {}).get("schema")
     if not isinstance(schema, Mapping):
         raise bad_request(f"{param} has no schema.", param=f"{param}.schema")
+    from jsonschema import SchemaError, validators  # here: it costs the start of the program
+
     try:
         validators.validator_for(schema).check_schema(dict(schema))
     except SchemaError as error:
@@ -94,9 +93,9 @@ async def fill(form: Form, generator: Generator | None, question: str, statement
                 read, wrote = read + chunk.input_tokens, wrote + chunk.output_tokens
         try:
             value = json.loads(written)
-            _checked(value, schema)
-        except (ValueError, ValidationError) as error:
-            trouble = str(getattr(error, "message", error))[:300]
+            _check(value, schema)
+        except ValueError as error:
+            trouble = str(error)[:300]
             continue
         return Filled(
             text=json.dumps(value, ensure_ascii=False),
@@ -111,17 +110,21 @@ async def fill(form: Form, generator: Generator | None, question: str, statement
     )
 
 
-def _checked(value: Any, schema: Mapping[str, Any]) -> None:
-    """Raise ValidationError if the value does not fit. Patterns are not run: a client could send
-    one that takes for ever. References lead nowhere but into the schema itself."""
+def _check(value: Any, schema: Mapping[str, Any]) -> None:
+    """Raise ValueError if the value does not fit. Patterns are not run: a client could send one
+    that takes for ever. References lead nowhere but into the schema itself."""
+    from jsonschema import ValidationError, validators
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
     kind = validators.validator_for(schema)
     plain = validators.extend(  # type: ignore[no-untyped-call]
         kind, {"pattern": lambda *_: None, "patternProperties": lambda *_: None}
     )
     try:
         plain(dict(schema), registry=Registry()).validate(value)
-    except Unresolvable as error:
-        raise ValidationError(f"a reference leads nowhere: {error}") from None
+    except (ValidationError, Unresolvable) as error:
+        raise ValueError(getattr(error, "message", f"a reference leads nowhere: {error}")) from None
 
 
 def _unsupported(value: Any, statements: str, place: str = "") -> Iterator[str]:
