@@ -19,6 +19,8 @@ _ADDRESSES_MACHINE = re.compile(
     r"|\b(?:your|the) (?:answer|reply|response|output) (?:must|should|has to|with|in|to|by|using)\b"
     r"|\b(?:answer|reply|respond)\b.{0,20}\b(?:only|using|with|in)\b.{0,60}\b(?:letters?|emojis?|"
     r"words?|symbols?|numbers?|language|json|base64|rhymes?|code|alphanumeric)\b"
+    r"|\b(?:following|subsequent|above) (?:\w+ )?code\b"
+    r"|\byour (?:code|codebase|implementation|algorithm)\b|^\W*\w+ your (?:text|message|writing)\b"
     r"|\b(?:tell|inform|remind|persuade|convince) the (?:user|reader)\b"
     r"|\bas an (?:AI|assistant)\b|\[/?INST\]|<\|?(?:im_start|im_end|system)\|?>",
     re.IGNORECASE | re.DOTALL,
