@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
-from fastapi import FastAPI
 
 from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.store import Accounts
@@ -49,6 +49,9 @@ from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
 from gnomon.types import Batch, Document, Purge, SourceConfig, Upsert
+
+if TYPE_CHECKING:
+    from gnomon.serve.grpc.server import GrpcDoor
 
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
@@ -127,6 +130,7 @@ async def _serve(
 ) -> None:
     token = token or secrets.token_urlsafe(32)
     sys.setswitchinterval(TURN_S)
+    grpc_door = _grpc_door() if settings.server.grpc_port else None
     listener = _listen(settings.server.host, settings.server.port)
     url = _url(listener)
     failures: list[StoreError] = []
@@ -136,8 +140,11 @@ async def _serve(
         doors = create_app(house.services(on_damage=failures.append, token=token))
         stack.push_async_callback(doors.state.jobs.aclose)
         stack.push_async_callback(doors.state.mcp.aclose)
-        if settings.server.grpc_port:
-            await _open_grpc(stack, doors, settings, url)
+        if grpc_door is not None:
+            state = doors.state
+            beside = grpc_door(state.services, state.access, state.jobs, base_url=url)
+            await beside.start(settings.server.host, settings.server.grpc_port)
+            stack.push_async_callback(beside.stop, _STOP_GRACE_S)
         web = uvicorn.Server(
             uvicorn.Config(
                 doors,
@@ -174,8 +181,8 @@ async def _serve(
             failing.result()
 
 
-async def _open_grpc(stack: AsyncExitStack, doors: FastAPI, settings: Settings, url: str) -> None:
-    """Open the gRPC door beside the HTTP door. Raises ConfigError without its library."""
+def _grpc_door() -> type[GrpcDoor]:
+    """The gRPC door, whose library is an extra. Raises ConfigError without it."""
     try:
         from gnomon.serve.grpc.server import GrpcDoor
     except ModuleNotFoundError as error:
@@ -186,10 +193,7 @@ async def _open_grpc(stack: AsyncExitStack, doors: FastAPI, settings: Settings, 
             code="config.grpc",
             hint="pip install 'gnomon[grpc]'",
         ) from None
-    state = doors.state
-    door = GrpcDoor(state.services, state.access, state.jobs, base_url=url)
-    await door.start(settings.server.host, settings.server.grpc_port)
-    stack.push_async_callback(door.stop, _STOP_GRACE_S)
+    return GrpcDoor
 
 
 def _listen(host: str, port: int) -> socket.socket:
