@@ -59,7 +59,10 @@ async def test_every_generation_of_clients_sees_the_tools(
 async def test_an_answer_with_verdicts_and_citations(house: Any, served: Any) -> None:
     async with talking(served, house) as client:
         asked = {"question": "Is the bridge open?", "as_of": "2 hours ago", "domains": ["a.org"]}
-        answer = (await client.call_tool("ask", asked)).structured_content
+        result = await client.call_tool("ask", asked)
+    answer = result.structured_content
+    (text,) = result.content
+    assert json.loads(text.text) == answer  # Nothing stands beside the quotes as if it were ours.
     assert [s["verdict"] for s in answer["sentences"]] == ["supported", "partly"]
     assert answer["sentences"][1]["reasons"]
     cited = answer["citations"][0]
@@ -174,6 +177,9 @@ async def test_the_guard_stands_before_it(house: Any, served: Any) -> None:
             for method in ("POST", "GET"):
                 refused = await http.request(method, "/mcp", json=ping, headers=key | headers)
                 assert refused.status_code == status
+        for method in ("GET", "DELETE"):
+            refused = await http.request(method, "/mcp", headers=key)
+            assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         forged = await http.get("/v1/me", headers={"identity": "admin", "access": "all"})
         assert forged.status_code == 401
     async with talking(served, house, key="s" * 20) as client:

@@ -17,7 +17,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnomon.serve.access import needed_scope
-from gnomon.serve.errors import ApiError, told
+from gnomon.serve.errors import ApiError, response_for, told
 from gnomon.serve.services import Services
 
 
@@ -33,6 +33,17 @@ class McpDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of the protocol."""
+        if scope["method"] != "POST":
+            # Without sessions there is nothing to listen for, and nothing to end.
+            refused = ApiError(
+                405,
+                f"{scope['method']} is not possible at /mcp: it keeps no sessions.",
+                code="http.method",
+                headers={"allow": "POST"},
+            )
+            where, id = scope["path"], scope.get("request_id", "")
+            await response_for(refused, where, id)(scope, receive, send)
+            return
         manager = await self._started()
         await manager.handle_request(scope, receive, send)
 
