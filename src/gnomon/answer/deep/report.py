@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 
+from msgspec import structs
+
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.deep.base import Finding, Report, Row, Run, Section
 from gnomon.answer.desk import Desk
@@ -118,7 +120,12 @@ class Writing:
         return [*reader.feed(text), *reader.finish()]
 
     async def _checked(self, writer: str, drafts: Sequence[Draft]) -> tuple[Sentence, ...]:
-        return tuple([w.sentence async for w in self._desk.checked(_Quoting(writer, drafts))])
+        written = [w.sentence async for w in self._desk.checked(_Quoting(writer, drafts))]
+        # The desk sees the notebook alone; when a claim was found, all that was read was compared.
+        known = {f.text: f.origins for f in self.run.notebook}
+        return tuple(
+            structs.replace(s, origins=max(s.origins, known.get(s.text, 1))) for s in written
+        )
 
     def _grouped(self) -> Mapping[str, list[Draft]]:
         out: dict[str, list[Draft]] = {}
