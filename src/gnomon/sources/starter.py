@@ -65,17 +65,6 @@ class _Service(msgspec.Struct, frozen=True, kw_only=True):
 _TWO_DAYS = timedelta(days=2)
 
 
-def _arxiv(category: str) -> _Service:
-    url = f"https://rss.arxiv.org/rss/{category}"
-    return _Service(
-        type="feed",
-        name=feed.config_for(url).name,
-        title=f"arXiv {category}",
-        settings=lambda languages: {"url": url, "kind": "paper", "lang": "en"},
-        language="en",
-    )
-
-
 SERVICES = (
     _Service(
         type="bluesky",
@@ -98,7 +87,7 @@ SERVICES = (
     _Service(type="usgs", title="USGS: earthquakes"),
     _Service(type="nws", title="NWS: weather alerts of the United States", contact=True),
     _Service(type="gdelt", title="GDELT: news of the world, discovered"),
-    *map(_arxiv, ("cs.AI", "cs.LG", "cs.CL", "econ.GN", "q-bio.PE")),
+    _Service(type="arxiv", title="arXiv: papers on AI, economics and epidemics", language="en"),
 )
 
 
