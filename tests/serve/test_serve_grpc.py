@@ -28,6 +28,7 @@ from gnomon.accounts.base import Role
 from gnomon.accounts.store import Accounts
 from gnomon.app import opened as opened_house
 from gnomon.errors import ConfigError, ModelError, UpstreamTransient
+from gnomon.metrics import REGISTRY
 from gnomon.models.base import Token, ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator
 from gnomon.serve.app import create_app
@@ -279,7 +280,8 @@ async def test_models_tokens_and_the_key(house: Any) -> None:
                 Token(id=i, piece=w.encode()) for i, w in enumerate(re.findall(r"\w+|\W", text))
             ]
 
-    hub = replace(house.services.models, tokens=Words())
+    sentences = SimpleNamespace(name="minilm")
+    hub = replace(house.services.models, tokens=Words(), sentences=sentences)
     told = replace(house, services=replace(house.services, models=hub))
     async with talking(told) as client:
         models = await client.models.list_language_models()
@@ -287,14 +289,35 @@ async def test_models_tokens_and_the_key(house: Any) -> None:
         assert (await client.models.get_language_model("gnomon")).input_modalities == [1]
         with refused(grpc.StatusCode.NOT_FOUND, "grok-4"):
             await client.models.get_language_model("grok-4")
+        assert [m.name for m in await client.models.list_embedding_models()] == ["minilm"]
+        assert (await client.models.get_embedding_model("minilm")).output_modalities == [3]
+        with refused(grpc.StatusCode.NOT_FOUND, "v1"):
+            await client.models.get_embedding_model("v1")
+        assert not await client.models.list_image_generation_models()
         tokens = await client.tokenize.tokenize_text("Brücke zu", "gnomon")
         assert b"".join(t.token_bytes for t in tokens).decode() == "Brücke zu"
         assert [t.string_token for t in tokens] == ["Brücke", " ", "zu"]
         key = await client.auth.get_api_key_info()
         assert (key.user_id, key.disabled) == ("local", False) and "gnomon:ask" in key.acls
     async with talking(house) as client:
+        assert not await client.models.list_embedding_models()
+        with refused(grpc.StatusCode.UNIMPLEMENTED, "the last 50 turns"):
+            await client.chat.compact_context("gnomon", ASK)
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "tokens"):
             await client.tokenize.tokenize_text("Brücke", "gnomon")
+
+
+async def test_calls_are_counted_by_how_they_ended(house: Any) -> None:
+    def count(status: str) -> float:
+        labels = {"rpc": "GetCompletion", "status": status}
+        return REGISTRY.get_sample_value("gnomon_grpc_calls_total", labels) or 0.0
+
+    before = {status: count(status) for status in ("OK", "NOT_FOUND")}
+    async with talking(house) as client:
+        await client.chat.create(model="gnomon", messages=ASK).sample()
+        with refused(grpc.StatusCode.NOT_FOUND, "grok-4"):
+            await client.chat.create(model="grok-4", messages=ASK).sample()
+    assert {status: count(status) - n for status, n in before.items()} == {"OK": 1, "NOT_FOUND": 1}
 
 
 async def test_as_of_comes_as_metadata(house: Any) -> None:
@@ -448,7 +471,7 @@ async def test_garbage_is_refused_and_a_taken_port_too(house: Any) -> None:
             call = channel.unary_unary("/xai_api.Chat/GetCompletion")
             with refused(grpc.StatusCode.INVALID_ARGUMENT, "no xai_api.GetCompletionsRequest"):
                 await call(b"\x0a\xff\xff")
-            absent = channel.unary_unary("/xai_api.Chat/CompactContext")
+            absent = channel.unary_unary("/xai_api.Sample/SampleText")
             with refused(grpc.StatusCode.UNIMPLEMENTED, ""):
                 await absent(b"")
         state = create_app(house.services).state

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from datetime import datetime
-from typing import Any, NoReturn
-from urllib.parse import unquote
+from typing import Any
 
 import grpc
 import grpc.aio
-import structlog
 from google.protobuf.message import DecodeError
-from starlette.datastructures import Headers
 
-from gnomon.accounts.base import LOCAL, Identity
-from gnomon.errors import ConfigError, Transient
+from gnomon.accounts.base import Identity
+from gnomon.errors import ConfigError
 from gnomon.log import get_logger
-from gnomon.metrics import GRPC_CALLS
 from gnomon.serve.access import Access
 from gnomon.serve.catalogue import CREATED
-from gnomon.serve.conversation import MODELS, mode_of
-from gnomon.serve.errors import ApiError, bad_request, shown, status_of, told
+from gnomon.serve.conversation import MAX_TURNS, MODELS, mode_of
+from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange
 from gnomon.serve.grpc.asking import responses_request, shows_tools
+from gnomon.serve.grpc.call import AS_OF, Call
 from gnomon.serve.grpc.schema import ENUMS, FILE, MESSAGES, message_class
 from gnomon.serve.grpc.telling import Telling
 from gnomon.serve.guard import is_loopback
@@ -38,11 +35,8 @@ from gnomon.serve.responses import settled, unknown_response
 from gnomon.serve.services import Services
 from gnomon.serve.vectors import MAX_TEXT_CHARS, tokens_of
 
-AS_OF = "gnomon-as-of"
-"""Metadata that names the moment to answer as of."""
 MAX_CALLS = 1_000
 _MIB = 1 << 20
-_READ = ("authorization", "x-api-key", AS_OF)
 _NEEDS = {
     # What the same deed is over HTTP; whoever may do the one may do the other.
     "GetCompletion": ("POST", "/v1/responses"),
@@ -51,21 +45,14 @@ _NEEDS = {
     "GetDeferredCompletion": ("GET", "/v1/chat/deferred-completion/"),
     "GetStoredCompletion": ("GET", "/v1/responses/"),
     "DeleteStoredCompletion": ("DELETE", "/v1/responses/"),
+    "CompactContext": ("POST", "/v1/responses"),
     "ListLanguageModels": ("GET", "/v1/language-models"),
     "GetLanguageModel": ("GET", "/v1/language-models"),
+    "ListEmbeddingModels": ("GET", "/v1/models"),
+    "GetEmbeddingModel": ("GET", "/v1/models"),
+    "ListImageGenerationModels": ("GET", "/v1/models"),
     "TokenizeText": ("POST", "/v1/tokenize-text"),
     "get_api_key_info": ("GET", "/v1/api-key"),
-}
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    410: grpc.StatusCode.NOT_FOUND,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.FAILED_PRECONDITION,
 }
 _log = get_logger()
 
@@ -121,14 +108,18 @@ class GrpcDoor:
 
     # -- calls -----------------------------------------------------------------
     def _handlers(self) -> Iterator[Any]:
-        work: Mapping[str, Callable[[Any, _Call], Awaitable[Any]]] = {
+        work: Mapping[str, Callable[[Any, Call], Awaitable[Any]]] = {
             "GetCompletion": self._get_completion,
             "StartDeferredCompletion": self._start_deferred,
             "GetDeferredCompletion": self._get_deferred,
             "GetStoredCompletion": self._get_stored,
             "DeleteStoredCompletion": self._delete_stored,
+            "CompactContext": self._compact,
             "ListLanguageModels": self._list_models,
             "GetLanguageModel": self._get_model,
+            "ListEmbeddingModels": self._list_embedders,
+            "GetEmbeddingModel": self._get_embedder,
+            "ListImageGenerationModels": self._list_painters,
             "TokenizeText": self._tokenize,
             "get_api_key_info": self._api_key,
         }
@@ -149,10 +140,10 @@ class GrpcDoor:
             yield grpc.method_handlers_generic_handler(service.full_name, methods)
 
     def _unary(
-        self, rpc: str, given: Any, work: Callable[[Any, _Call], Awaitable[Any]]
+        self, rpc: str, given: Any, work: Callable[[Any, Call], Awaitable[Any]]
     ) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def handle(body: bytes, context: Any) -> Any:
-            call = _Call(rpc, context, self._services)
+            call = Call(rpc, context, self._services)
             with call.observed():
                 try:
                     call.identity = self._admit(call)
@@ -163,10 +154,10 @@ class GrpcDoor:
         return handle
 
     def _streaming(
-        self, rpc: str, given: Any, work: Callable[[Any, _Call], AsyncIterator[Any]]
+        self, rpc: str, given: Any, work: Callable[[Any, Call], AsyncIterator[Any]]
     ) -> Callable[[bytes, Any], AsyncIterator[Any]]:
         async def handle(body: bytes, context: Any) -> AsyncIterator[Any]:
-            call = _Call(rpc, context, self._services)
+            call = Call(rpc, context, self._services)
             with call.observed():
                 try:
                     call.identity = self._admit(call)
@@ -178,13 +169,13 @@ class GrpcDoor:
 
         return handle
 
-    def _admit(self, call: _Call) -> Identity:
+    def _admit(self, call: Call) -> Identity:
         method, path = _NEEDS[call.rpc]
         identity = self._access.identify(method, path, call.headers, call.address)
         call.tell(self._access.admit(identity))
         return identity
 
-    async def _exchange(self, asked: Any, call: _Call) -> Exchange:
+    async def _exchange(self, asked: Any, call: Call) -> Exchange:
         return await Exchange.begin(
             responses_request(asked, call.headers.get(AS_OF)),
             self._services,
@@ -203,11 +194,11 @@ class GrpcDoor:
         )
 
     # -- Chat ------------------------------------------------------------------
-    async def _get_completion(self, asked: Any, call: _Call) -> Any:
+    async def _get_completion(self, asked: Any, call: Call) -> Any:
         exchange = await self._exchange(asked, call)
         return self._telling(asked).whole(await exchange.run())
 
-    async def _get_chunks(self, asked: Any, call: _Call) -> AsyncIterator[Any]:
+    async def _get_chunks(self, asked: Any, call: Call) -> AsyncIterator[Any]:
         exchange = await self._exchange(asked, call)
         telling = self._telling(asked)
         begun: Mapping[str, Any] = {}
@@ -220,12 +211,12 @@ class GrpcDoor:
                 if chunk is not None:
                     yield chunk
 
-    async def _start_deferred(self, asked: Any, call: _Call) -> Any:
+    async def _start_deferred(self, asked: Any, call: Call) -> Any:
         exchange = await self._exchange(asked, call)
         job = await self._jobs.start(exchange, call.identity.user_id)
         return MESSAGES["StartDeferredResponse"](request_id=job.response["id"])
 
-    async def _get_deferred(self, asked: Any, call: _Call) -> Any:
+    async def _get_deferred(self, asked: Any, call: Call) -> Any:
         job = self._jobs.get(asked.request_id)
         kind = MESSAGES["GetDeferredCompletionResponse"]
         if job is None or job.owner != call.identity.user_id:
@@ -238,7 +229,7 @@ class GrpcDoor:
         # read nothing but the status of the call.
         return kind(status=ENUMS["DONE"], response=self._telling().whole(_completed(job.response)))
 
-    async def _get_stored(self, asked: Any, call: _Call) -> Any:
+    async def _get_stored(self, asked: Any, call: Call) -> Any:
         found = await asyncio.to_thread(
             self._services.threads.get, asked.response_id, call.identity.user_id
         )
@@ -247,7 +238,7 @@ class GrpcDoor:
         response = settled(found.response["response"])
         return self._telling().whole(_completed(response))
 
-    async def _delete_stored(self, asked: Any, call: _Call) -> Any:
+    async def _delete_stored(self, asked: Any, call: Call) -> Any:
         owner = call.identity.user_id
         job = self._jobs.get(asked.response_id)
         if job is not None and job.owner == owner:
@@ -257,11 +248,19 @@ class GrpcDoor:
             raise unknown_response(asked.response_id)
         return MESSAGES["DeleteStoredCompletionResponse"](response_id=asked.response_id)
 
+    async def _compact(self, _: Any, call: Call) -> Any:
+        raise ApiError(
+            501,
+            "Contexts are not compacted here.",
+            code="request.compact",
+            hint=f"Send the messages as they are: the last {MAX_TURNS} turns are read.",
+        )
+
     # -- Models, Tokenize, Auth ------------------------------------------------
-    async def _list_models(self, _: Any, call: _Call) -> Any:
+    async def _list_models(self, _: Any, call: Call) -> Any:
         return MESSAGES["ListLanguageModelsResponse"](models=[self._model(m) for m in MODELS])
 
-    async def _get_model(self, asked: Any, call: _Call) -> Any:
+    async def _get_model(self, asked: Any, call: Call) -> Any:
         mode_of(asked.name)
         return self._model(asked.name)
 
@@ -276,7 +275,36 @@ class GrpcDoor:
         model.created.FromSeconds(CREATED)
         return model
 
-    async def _tokenize(self, asked: Any, call: _Call) -> Any:
+    async def _list_embedders(self, _: Any, call: Call) -> Any:
+        embedder = self._services.models.embedder()
+        names = [] if embedder is None else [embedder.name]
+        return MESSAGES["ListEmbeddingModelsResponse"](models=[self._embedder(n) for n in names])
+
+    async def _get_embedder(self, asked: Any, call: Call) -> Any:
+        embedder = self._services.models.embedder()
+        if embedder is None or embedder.name != asked.name:
+            raise ApiError(
+                404,
+                f"There is no embedding model {shown(asked.name)} here.",
+                code="model_not_found",
+                param="name",
+            )
+        return self._embedder(asked.name)
+
+    def _embedder(self, name: str) -> Any:
+        model = MESSAGES["EmbeddingModel"](
+            name=name,
+            version=self._services.version,
+            input_modalities=[ENUMS["TEXT"]],
+            output_modalities=[ENUMS["EMBEDDING"]],
+        )
+        model.created.FromSeconds(CREATED)
+        return model
+
+    async def _list_painters(self, _: Any, call: Call) -> Any:
+        return MESSAGES["ListImageGenerationModelsResponse"]()
+
+    async def _tokenize(self, asked: Any, call: Call) -> Any:
         if len(asked.text) > MAX_TEXT_CHARS:
             raise bad_request(f"text may have {MAX_TEXT_CHARS:,} characters.", param="text")
         tokens = [
@@ -289,7 +317,7 @@ class GrpcDoor:
         ]
         return MESSAGES["TokenizeTextResponse"](tokens=tokens, model=asked.model)
 
-    async def _api_key(self, _: Any, call: _Call) -> Any:
+    async def _api_key(self, _: Any, call: Call) -> Any:
         facts = key_facts(call.identity, self._services.clock.now())
         told = MESSAGES["ApiKey"](
             redacted_api_key=facts["redacted_api_key"],
@@ -303,64 +331,6 @@ class GrpcDoor:
         for field in ("create_time", "modify_time"):
             getattr(told, field).FromDatetime(datetime.fromisoformat(facts[field]))
         return told
-
-
-class _Call:
-    """One call: who makes it, and how it ends."""
-
-    def __init__(self, rpc: str, context: Any, services: Services) -> None:
-        self.rpc = rpc
-        self.identity: Identity = LOCAL
-        self.headers = Headers(
-            raw=[
-                (key.encode(), value.encode())
-                for key, value in context.invocation_metadata()
-                if key in _READ and isinstance(value, str)
-            ]
-        )
-        self._context = context
-        self._services = services
-        self._id = services.ids.new("req")
-        self._trailing: dict[str, str] = {"x-request-id": self._id}
-        self._status = "OK"
-
-    @property
-    def address(self) -> str:
-        """The client's address, without its port."""
-        kind, _, place = str(self._context.peer()).partition(":")
-        return unquote(place).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
-
-    def tell(self, limits: Mapping[str, str]) -> None:
-        """Send these headers behind the answer."""
-        self._trailing |= limits
-        self._context.set_trailing_metadata(tuple(self._trailing.items()))
-
-    @contextmanager
-    def observed(self) -> Iterator[None]:
-        """Count the call, and name it in the log lines that it causes."""
-        self._status = "CANCELLED"
-        with structlog.contextvars.bound_contextvars(request_id=self._id):
-            try:
-                yield
-                self._status = "OK"
-            except grpc.aio.AbortError:
-                self._status = self._context.code().name
-                raise
-            finally:
-                GRPC_CALLS.labels(rpc=self.rpc, status=self._status).inc()
-
-    async def refuse(self, error: Exception) -> NoReturn:
-        """End the call with what the client may be told of `error`."""
-        public = told(error, self._services, "grpc")
-        status = status_of(public)
-        code = _CODES.get(status, grpc.StatusCode.INTERNAL)
-        if isinstance(public, Transient):
-            code = grpc.StatusCode.UNAVAILABLE  # The one that clients try again.
-        self._trailing["gnomon-code"] = public.code
-        if isinstance(public, ApiError):
-            self._trailing |= {name.lower(): value for name, value in public.headers.items()}
-        await self._context.abort(code, str(public), tuple(self._trailing.items()))
-        raise AssertionError("abort always raises")
 
 
 def _parsed(given: Any, body: bytes) -> Any:
