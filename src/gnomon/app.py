@@ -24,6 +24,7 @@ import msgspec
 import uvicorn
 
 from gnomon import __version__, beginning, log, tracing
+from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.deep.engine import Engine, Prices
 from gnomon.answer.deep.pages import SOURCE as OPENED
@@ -252,6 +253,26 @@ class House:
     files: Files
     demo: Showing
 
+    def _provider(self) -> OpenIdProvider | None:
+        """The OpenID provider of the settings. Raises ConfigError where they are incomplete."""
+        server = self.settings.server
+        if not server.oidc_issuer:
+            return None
+        if not (server.oidc_client_id and server.public_url):
+            raise ConfigError(
+                "server.oidc_issuer is set, but not server.oidc_client_id and server.public_url.",
+                code="config.oidc",
+                hint="The provider needs both to send people back here.",
+            )
+        return OpenIdProvider(
+            server.oidc_issuer,
+            server.oidc_client_id,
+            server.oidc_client_secret,
+            f"{server.public_url.rstrip('/')}/v1/session/oidc/callback",
+            fetcher=self.door,
+            clock=self.clock,
+        )
+
     def services(self, on_damage: Callable[[StoreError], None], token: str = "") -> Services:
         """What the doors need."""
         return Services(
@@ -271,6 +292,7 @@ class House:
             accounts=self.accounts,
             runs=self.runs,
             files=self.files,
+            oidc=self._provider(),
             token=token,
             fatal=on_damage,
         )

@@ -48,6 +48,20 @@ class Server(_Section):
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins of other sites' pages that may call the API."
     )
+    oidc_issuer: str = Field("", description="OpenID provider for sign-in, as it calls itself.")
+    oidc_client_id: str = Field("", description="Our name at the OpenID provider.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Our secret at the OpenID provider, if it gave us one."
+    )
+    oidc_client_secret_file: Path | None = Field(
+        None, description="File that holds `oidc_client_secret`."
+    )
+    oidc_new_users: Literal["refuse", "reader", "editor"] = Field(
+        "refuse", description="What a person gets whom the provider knows and Gnomon does not."
+    )
+    oidc_domains: tuple[str, ...] = Field(
+        (), description="Domains of verified e-mail addresses that new users may have; empty: any."
+    )
     requests_per_minute: int = Field(
         0, ge=0, description="Requests that one key or user may make a minute; 0: no limit."
     )

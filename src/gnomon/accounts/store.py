@@ -135,6 +135,17 @@ class Accounts:
         rows = self._read(f"SELECT {_USER} FROM user WHERE subject = ?", (subject,))
         return _user(rows[0]) if rows else None
 
+    def link(self, who: str, subject: str) -> User:
+        """Let this user sign in with that `issuer#subject`. Raises ConfigError."""
+        user = self.user(who)
+        try:
+            self._write("UPDATE user SET subject = ? WHERE id = ?", (subject, user.id))
+        except apsw.ConstraintError:
+            raise ConfigError(
+                f"{subject[:200]!r} belongs to another user already.", code="user.exists"
+            ) from None
+        return self.user(user.id)
+
     def users(self) -> list[User]:
         """All users, by name."""
         return [_user(row) for row in self._read(f"SELECT {_USER} FROM user ORDER BY name", ())]

@@ -93,6 +93,18 @@ def users_password(name: Name) -> None:
     print(f"{user.name} has a new password.")
 
 
+@users.command("link")
+def users_link(
+    name: Name,
+    subject: Annotated[str, typer.Argument(help="ISSUER#SUBJECT, as a refused sign-in names it.")],
+) -> None:
+    """Let a user sign in with the OpenID provider."""
+    with _accounts() as store:
+        user = store.link(name, subject)
+        store.note("command line", "user.changed", user.name, "linked")
+    print(f"{user.name} signs in as {user.subject}.")
+
+
 @users.command("lock")
 def users_lock(name: Name) -> None:
     """Lock a user out, sessions and keys included."""

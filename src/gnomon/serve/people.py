@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
@@ -11,15 +13,18 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gnomon.accounts.base import LOCAL, Identity, Key, Role, Session, User
+from gnomon.accounts.oidc import OpenIdProvider, Person
 from gnomon.accounts.store import SESSION_LIFE, Accounts
 from gnomon.errors import ConfigError
 from gnomon.serve.access import COOKIE, Access, session_cookie
-from gnomon.serve.errors import ApiError
+from gnomon.serve.errors import ApiError, shown
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
+from gnomon.settings import Server
 
+_OIDC_COOKIE = "gnomon_oidc"
 router = APIRouter(tags=["People"], route_class=JsonRoute)
 
 T = TypeVar("T")
@@ -111,6 +116,88 @@ async def sign_in(body: SignIn, request: Request) -> Response:
     response = JsonResponse(_session_json(user.name, user.role, session), status_code=201)
     set_cookie(response, cookie, secure=base_url(request, services_of(request)))
     return response
+
+
+@router.get("/v1/session/oidc", summary="Sign in with the OpenID provider")
+async def begin_oidc(request: Request) -> Response:
+    """Send the browser to the provider; it comes back to `/v1/session/oidc/callback`."""
+    address, state = await _oidc(request).begin()
+    response = RedirectResponse(address, status_code=303)
+    # Lax: the way back begins at the provider's page. It proves that this browser began.
+    secure = base_url(request, services_of(request)).startswith("https:")
+    response.set_cookie(
+        _OIDC_COOKIE,
+        state,
+        max_age=600,
+        path="/v1/session/oidc",
+        httponly=True,
+        samesite="lax",
+        secure=secure,
+    )
+    return response
+
+
+@router.get("/v1/session/oidc/callback", summary="Come back from the OpenID provider")
+async def finish_oidc(
+    request: Request,
+    state: Annotated[str, Query(max_length=200)] = "",
+    code: Annotated[str, Query(max_length=4_000)] = "",
+    error: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Start a session for whoever the provider has signed in, and open the page."""
+    accounts, provider = _accounts(request), _oidc(request)
+    begun = request.cookies.get(_OIDC_COOKIE, "")
+    if error or not state or not hmac.compare_digest(begun.encode(), state.encode()):
+        reason = f": {shown(error)}" if error else ", or was begun in another browser"
+        raise ApiError(
+            401, f"The sign-in was not finished{reason}.", code="session.refused", hint="Try again."
+        )
+    person = await provider.finish(state, code)
+    server = services_of(request).settings.server
+    user = await asyncio.to_thread(_user_for, accounts, server, person)
+    if user is None or user.disabled:
+        accounts.note(person.name, "session.refused", person.subject, address=_address(request))
+        raise ApiError(
+            403,
+            f"{shown(person.name)} has no account here.",
+            code="session.refused",
+            hint="An admin can link one: `gnomon users link NAME "
+            f"{shown(person.subject)}`, or set server.oidc_new_users.",
+        )
+    _, cookie = await asyncio.to_thread(accounts.start_session, user)
+    accounts.note(user.name, "session.started", "oidc", address=_address(request))
+    # A page of our own goes on: after a redirect from elsewhere a strict cookie is not sent yet.
+    response = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0; url=/">')
+    set_cookie(response, cookie, secure=base_url(request, services_of(request)))
+    response.delete_cookie(_OIDC_COOKIE, path="/v1/session/oidc")
+    return response
+
+
+def _oidc(request: Request) -> OpenIdProvider:
+    provider = services_of(request).oidc
+    if provider is None:
+        raise ApiError(
+            404,
+            "This server has no OpenID provider.",
+            code="oidc.none",
+            hint="Set server.oidc_issuer, server.oidc_client_id and server.public_url.",
+        )
+    return provider
+
+
+def _user_for(accounts: Accounts, server: Server, person: Person) -> User | None:
+    """The account of a person, made now where that is wanted."""
+    known = accounts.by_subject(person.subject)
+    if known is not None or server.oidc_new_users == "refuse":
+        return known
+    domain = person.email.rpartition("@")[2].lower()
+    if server.oidc_domains and domain not in {d.lower() for d in server.oidc_domains}:
+        return None
+    name = person.name
+    if any(user.name.lower() == name.lower() for user in accounts.users()):
+        # Names prove nothing: an account that has this name already stays its owner's.
+        name = f"{name[:80]} ({hashlib.sha256(person.subject.encode()).hexdigest()[:6]})"
+    return accounts.add_user(name, Role(server.oidc_new_users), subject=person.subject)
 
 
 @router.get("/v1/session", summary="Who is signed in?")

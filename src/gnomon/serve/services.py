@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
 from gnomon.answer.deep.runs import Runs
@@ -211,6 +212,7 @@ class Services:
     accounts: Accounts | None = None
     runs: Runs | None = None
     files: Files | None = None
+    oidc: OpenIdProvider | None = None
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""
     fatal: Callable[[StoreError], None] | None = None
