@@ -124,6 +124,7 @@ async def test_killed_anywhere() -> None:
     assert first.author == "Ada Lovelace, Alan M. Turing"
     assert first.extra["authors"] == ["Ada Lovelace", "Alan M. Turing"]
     assert first.extra["categories"] == ["cs.CL"]
+    assert first.extra["announced_as"] == "new"  # by the feed, not by the API days later
     assert first.url == "https://arxiv.org/abs/2603.00100"
     assert first.published_at is not None and first.updated_at is None
     second = papers["arxiv:2603.00001"]
