@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -229,3 +231,29 @@ async def test_over_standard_input_and_output(house: Any, served: Any, tmp_path:
                 assert answer.structured_content["sentences"][0]["verdict"] == "supported"
                 wrong = await client.call_tool("open_document", {"key": "none"})
                 assert wrong.is_error and "Nothing is known" in wrong.content[0].text
+
+
+APPLICABLE = (
+    "server-initialize",
+    "ping",
+    "tools-list",
+    "resources-list",
+    "prompts-list",
+    "dns-rebinding-protection",
+)
+"""The other scenarios call tools and resources of the suite's own."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("conformance") is None,
+    reason="needs `npm install @modelcontextprotocol/conformance` (Node 22) on the PATH",
+)
+async def test_the_official_conformance_suite(house: Any, served: Any, tmp_path: Path) -> None:
+    async with served(house) as url:
+        for scenario in APPLICABLE:
+            command = ["conformance", "server", "--url", f"{url}/mcp", "--scenario", scenario]
+            done = await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, timeout=60
+            )
+            assert done.returncode == 0, done.stdout
