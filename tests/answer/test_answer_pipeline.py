@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Written
+from gnomon.answer.plan import plan
+from gnomon.answer.remarks import needed
 from gnomon.errors import ContentError, ModelError
 from gnomon.models.base import ModelState
 from gnomon.models.scripted import ScriptedGenerator
-from gnomon.types import Delete, Document, Gap, Policy, Purge, SourceState, Upsert, VerdictKind
+from gnomon.types import (
+    Delete,
+    Document,
+    Freshness,
+    Gap,
+    Passage,
+    Policy,
+    Purge,
+    SourceState,
+    Upsert,
+    VerdictKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
 
 Town = Any
 BRIDGE = "Is the harbour bridge open?"
+MOMENT = datetime(2026, 5, 4, 18, tzinfo=UTC)
 
 
 def hours(town: Town, n: float) -> Any:
@@ -271,8 +286,18 @@ async def test_silence_says_what_would_be_needed(town: Town) -> None:
     town.states = [SourceState(name="radio", type="feed", state="blocked", text="It refuses us.")]
     answer = await town.ask("Who won the chess tournament in Oslo?")
     assert answer.abstained
-    assert any("“chess”" in n and "needed" in n for n in answer.notes)
+    assert any("follow a source" in n or "is needed" in n for n in answer.notes)
     assert any(n == "Silent sources might have told it: radio." for n in answer.notes)
+
+
+def test_silence_names_the_words_that_nothing_speaks_of() -> None:
+    asked = plan(Question(text="Who won the chess tournament in Oslo?"), MOMENT)
+    text = "The tournament in Oslo begins on Friday."
+    document = Document(key="k", source="s", kind="article", text=text, version=1, seq=1)
+    passages = [Passage(document=document, start=0, end=len(text), text=text)]
+    (note,) = needed(asked, passages, Freshness(searched=1))
+    assert "“chess”" in note
+    assert "“Oslo”" not in note
 
 
 async def test_an_undated_page_is_neither_dropped_nor_new(empty_town: Town) -> None:

@@ -162,7 +162,7 @@ def _meaning(claim: str, near: Sequence[str], read: Read) -> tuple[float, float]
 
 
 def _pairs_covered(sentence: str, quotes: str) -> float:
-    mine = [w.stem for w in content(sentence)]
+    mine = [w.stem for w in content(sentence) if w.stem not in _SIGNS]
     theirs = _content_stems(quotes)
     wanted = list(itertools.pairwise(mine))
     if not wanted:
