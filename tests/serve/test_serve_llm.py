@@ -18,6 +18,7 @@ from gnomon.models.base import ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator
 
 MODELS = Path(__file__).parents[2] / "examples" / "extra-openai-models.yaml"
+MODEL_IDS = ["gnomon", pytest.param("gnomon-responses", marks=pytest.mark.slow)]
 CALL = ToolCall(id="call_1", name="tide", arguments='{"place": "north bridge"}')
 FUNCTION = """
 def tide(place: str) -> str:
@@ -61,7 +62,7 @@ def with_model(house: Any, *script: Any) -> Any:
     return replace(house, services=replace(house.services, models=hub))
 
 
-@pytest.mark.parametrize("model", ["gnomon", "gnomon-responses"])
+@pytest.mark.parametrize("model", MODEL_IDS)
 async def test_the_command_asks_and_continues(
     house: Any, served: Any, llm: Any, model: str
 ) -> None:
@@ -76,7 +77,7 @@ async def test_the_command_asks_and_continues(
     assert second.history[0].question == "Is the north bridge open?"
 
 
-@pytest.mark.parametrize("model", ["gnomon", "gnomon-responses"])
+@pytest.mark.parametrize("model", MODEL_IDS)
 async def test_the_command_runs_functions_and_schemas(
     house: Any, served: Any, llm: Any, model: str
 ) -> None:
