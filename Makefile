@@ -6,8 +6,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Tests keep their own copy of the weights, so that they never touch a user's home.
 MODELS := $(CURDIR)/.cache/models
 
+# Clients in JavaScript; tests of theirs are skipped where npm or these are absent.
+CLIENTS := tests/clients/ai6 tests/clients/ai7
+
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-all lint types docs demo bench release lock clean
+.PHONY: help run setup clients test test-all lint types docs demo bench release lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +22,8 @@ setup: $(VENV)/.run $(VENV)/.dev  ## Install everything, development tools inclu
 
 test: $(VENV)/.dev $(VENV)/.models  ## Run the default test suite
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest -m "not slow"
+
+clients: $(addsuffix /node_modules/.package-lock.json,$(CLIENTS))  ## Install the JavaScript clients that tests use
 
 test-all: $(VENV)/.dev $(VENV)/.models  ## Run every test, the slow ones too
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest
@@ -75,6 +80,10 @@ $(VENV)/.run: $(VENV)/.main requirements/llm.txt
 
 $(VENV)/.dev: $(VENV)/.main requirements/dev.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+tests/clients/%/node_modules/.package-lock.json: tests/clients/%/package-lock.json
+	cd tests/clients/$* && npm ci --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.models: $(VENV)/.dev

@@ -34,6 +34,8 @@ async def test_stream_ends_with_citations_then_usage_then_done(house: Any) -> No
     assert usage["choices"] == [] and usage["usage"]["completion_tokens"] == 12
     assert "citations" not in usage
     assert last["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "stop"}
+    located = texts[-1]["choices"][0]["delta"]["annotations"]
+    assert [a["url_citation"]["title"] for a in located] == ["1", "2", "1"]
     assert last["citations"][0] == "https://www.example.org/bridge"
     assert [s["verdict"] for s in last["gnomon"]["sentences"]] == ["supported", "partly"]
     assert all(t["choices"][0]["delta"]["role"] == "assistant" for t in texts)

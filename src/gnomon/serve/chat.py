@@ -193,7 +193,11 @@ class _Completion:
             for name in ("citations", "gnomon")
             if name in completion and (self._cites or name != "citations")
         }
-        chunks = [{"choices": [last]} | beside]
+        chunks: list[dict[str, Any]] = [{"choices": [last]} | beside]
+        if annotations := choice["message"].get("annotations"):
+            delta = {"role": "assistant", "annotations": annotations}
+            located = {"index": 0, "delta": delta, "finish_reason": None}
+            chunks.insert(0, {"choices": [located]})
         if self._body.stream_options and self._body.stream_options.include_usage:
             chunks.append({"choices": [], "usage": completion["usage"]})
         return [data(self._head | {"object": "chat.completion.chunk"} | c) for c in chunks]
