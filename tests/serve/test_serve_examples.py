@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gnomon.serve.app import create_app
 from gnomon.serve.grpc.server import GrpcDoor
 
@@ -73,3 +75,29 @@ def test_the_configurations_are_json() -> None:
     assert len(blocks) == 2
     for block in blocks:
         assert "gnomon" in json.loads(block)["mcpServers"]
+
+
+PROGRAMS = {
+    "openai_responses.py": [
+        "supported: The north bridge is closed.",
+        "[1] https://www.example.org",
+    ],
+    "langchain_chat_xai.py": ["cited: https://www.example.org/bridge", "(partly supported)\n"],
+    "langchain_chat_openai.py": ["[1] at 27: https://www.example.org/bridge"],
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_the_programs_of_other_clients(house: Any, served: Any, name: str) -> None:
+    async with served(house) as url:
+        printed = await run(name, f"{url}/v1")
+    for text in ["The north bridge is closed.", *PROGRAMS[name]]:
+        assert text in printed
+
+
+def test_the_page_of_clients_shows_the_programs_as_they_are() -> None:
+    text = (ROOT / "docs" / "how-to" / "use-your-client.md").read_text("utf-8")
+    shown = re.findall(r"\[`examples/([^`]+)`\][^\n]*\n\n```\w+\n(.*?)```", text, re.S)
+    assert len(shown) == 6
+    for name, program in shown:
+        assert program == (ROOT / "examples" / name).read_text("utf-8")
