@@ -171,6 +171,28 @@ async def test_a_denial_goes_before_the_rumour(empty_town: Town) -> None:
     assert "stays open" in answer.sentences[0].text
 
 
+async def test_what_a_report_was_written_to_deny_is_hearsay(empty_town: Town) -> None:
+    empty_town.put(
+        1,
+        "It was all over the noticeboard: Saint Ellory Hospital would close. "
+        "The hospital is not closing, says its director.",
+        title="Hospital denies closure rumour",
+    )
+    answer = await empty_town.ask("Is Saint Ellory Hospital going to close?")
+    assert "not closing" in answer.sentences[0].text
+
+
+async def test_what_only_stands_beside_the_answer_is_left_out(empty_town: Town) -> None:
+    empty_town.put(
+        1,
+        "The Gull Island ferry is interrupted owing to a sick skipper. "
+        "Delphine Drayfield, who lives nearby, spoke of the talk of the week.",
+        title="Island ferry not running",
+    )
+    answer = await empty_town.ask("When does the ferry run today?")
+    assert not any("Drayfield" in sentence.text for sentence in answer.sentences)
+
+
 async def test_a_corrected_number_replaces_the_first(empty_town: Town) -> None:
     empty_town.put(1, "The fire in Tallow Street forced 45 people from their homes.")
     empty_town.put(

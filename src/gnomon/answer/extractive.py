@@ -31,7 +31,7 @@ from gnomon.answer.judgement import (
 )
 from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
-from gnomon.answer.words import plain, share, stems, words
+from gnomon.answer.words import negated, plain, share, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
 from gnomon.log import get_logger
@@ -44,6 +44,10 @@ ANSWER_FROM = 0.35
 """Likelihood from which a sentence may open an answer: see docs/internals/answer.md."""
 _ALSO_FROM = 0.4
 """A further sentence needs at least this share of the first one's likelihood."""
+_ALIKE = 0.6
+"""Likeness of meaning from which a sentence without a word of the question may stand."""
+_BESIDE = 0.3
+_FREE = ("reason", "text", "list", "definition")
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
 _REPEATS = 0.6
@@ -58,6 +62,11 @@ _LEANS = re.compile(
 _HEDGED = re.compile(
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
     r"someone said|not confirmed|believed|believes|is said to|people say|angeblich)\b",
+    re.IGNORECASE,
+)
+_DENIES = re.compile(
+    r"\b(?:den(?:y|ies|ied)|refut\w+|debunk\w*|false|untrue|not true|hoax|rumou?rs?|no truth|"
+    r"dementiert|weist\b.*\bzurück|falsch\w*|gerücht\w*|desmient\w*|falso|rumor|dément\w*|faux)\b",
     re.IGNORECASE,
 )
 _HOW_TO = re.compile(
@@ -125,9 +134,13 @@ class ExtractiveWriter:
         weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
         candidates = _candidates(plan, passages, weights)
         model = self._add_meaning(plan, candidates)
+        # A reason may share no word with what it explains; a time, a number or a yes rarely does.
+        spoken_of = plan.expects not in _FREE and any(c.signals.covered for c in candidates)
         for c in candidates:
             c.likelihood = likelihood(c.signals, model=model)
-            if _HEDGED.search(c.text):
+            if spoken_of and _beside(c):
+                c.likelihood *= _BESIDE
+            if _hearsay(c.text, passages[c.passage].document.title):
                 c.likelihood *= _HEARSAY
         candidates.sort(key=lambda c: -c.likelihood)
         return _settled(candidates, plan)
@@ -230,9 +243,22 @@ def _speaks(text: str) -> bool:
 
 def _reliable(passage: Passage, text: str) -> bool:
     """Whether the statement may replace another: not hearsay, and not one lone post."""
-    if _HEDGED.search(text):
+    if _hearsay(text, passage.document.title):
         return False
     return passage.document.kind not in ("post", "comment") or passage.copies > 1
+
+
+def _beside(c: Candidate) -> bool:
+    """Whether it only stands beside what speaks of the matter: it shares no word with the question,
+    nothing in it points back, and it means something else."""
+    return not (c.signals.covered or c.signals.similar >= _ALIKE or _LEANS.match(c.text))
+
+
+def _hearsay(text: str, title: str) -> bool:
+    """Whether a sentence tells what others said, or what its document was written to deny."""
+    if _HEDGED.search(text):
+        return True
+    return bool(_DENIES.search(title)) and not (_DENIES.search(text) or negated(text))
 
 
 def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
