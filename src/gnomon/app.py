@@ -416,7 +416,7 @@ def _word_vectors(settings: Settings) -> StaticVectors | None:
 @contextmanager
 def opened_record(settings: Settings) -> Iterator[SqliteRecord]:
     """The record alone, also while a server of the same home runs."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     record = SqliteRecord(settings.home / "record.db", check=settings.record.check_on_start)
     try:
         yield record
@@ -431,7 +431,7 @@ def locked(home: Path) -> Iterator[None]:
     Raises ConfigError if another process holds it or the folder cannot be written.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lock").open("w")
     except OSError as error:
         raise ConfigError(

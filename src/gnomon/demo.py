@@ -36,7 +36,7 @@ def town_of(settings: Settings, clock: Clock) -> DemoTown:
         start = datetime.fromisoformat(kept["start"]) if kept["seed"] == seed else clock.now()
     except (OSError, ValueError, KeyError, TypeError):
         start = clock.now()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text(json.dumps({"seed": seed, "start": start.isoformat()}), "utf-8")
     posts_per_s = settings.demo.posts_per_s
     return DemoTown(seed=seed, start=start, clock=clock, posts_per_s=posts_per_s)
