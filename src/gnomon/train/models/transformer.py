@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnomon.train.models.shape import Shape
+from gnomon.train.spread import spread_like
 
 
 class Norm(nn.Module):
@@ -186,8 +187,9 @@ def grouped(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
 class Block(nn.Module):
     """One layer: attention, then experts or MLP, each on a residual branch."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, recompute: bool) -> None:
         super().__init__()
+        self.recompute = recompute
         self.attention_in = Norm(shape.width, shape.norm_eps)
         self.attention = Attention(shape)
         self.mlp_in = Norm(shape.width, shape.norm_eps)
@@ -200,6 +202,16 @@ class Block(nn.Module):
         self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The next residual stream, and what the router has to say."""
+        if self.recompute and self.training:
+            again: tuple[Tensor, Tensor | None, Tensor | None] = checkpoint(
+                self._layer, x, turn, allowed, use_reentrant=False
+            )
+            return again
+        return self._layer(x, turn, allowed)
+
+    def _layer(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         x = x + self.attention_out(self.attention(self.attention_in(x), turn, allowed))
         out, extra, load = self.mlp(self.mlp_in(x)), None, None
         if isinstance(out, tuple):
@@ -213,17 +225,27 @@ class Transformer(nn.Module):
     def __init__(self, shape: Shape, *, recompute: bool = False) -> None:
         """With `recompute`, layers keep only their input and run again in the backward pass."""
         super().__init__()
-        self.shape, self.recompute = shape, recompute
+        self.shape = shape
         self.embedding = nn.Embedding(shape.vocab, shape.width)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.blocks = nn.ModuleList(Block(shape, recompute=recompute) for _ in range(shape.layers))
         self.norm = Norm(shape.width, shape.norm_eps)
         self.head = nn.Linear(shape.width, shape.vocab, bias=False)
-        if shape.tied:
+        self.tie()
+
+    def tie(self) -> None:
+        """Share the ends' weights where the shape says so; moving a model parts them."""
+        if self.shape.tied:
             self.head.weight = self.embedding.weight
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights: normal with 1/√fan-in, branches scaled down by depth."""
+    def initialise(self, seed: int) -> None:
+        """Draw the weights: normal with 1/√fan-in, branches scaled down by depth.
+
+        Every worker draws each weight whole and keeps its part, one weight at a time: the start
+        does not depend on their number, and no worker ever holds the whole model.
+        """
+        device = self.norm.weight.device
+        generator = torch.Generator(device).manual_seed(seed)
         for name, weight in self.named_parameters():
             if weight.dim() == 1:
                 weight.fill_(1.0)
@@ -236,7 +258,8 @@ class Transformer(nn.Module):
                 std = 0.02 if self.shape.layout != "grok" else 1 / self.shape.embedding_scale
             if name.endswith("router.weight"):
                 std = 0.02  # small router logits: engines that cap them at 30 then agree
-            weight.normal_(0.0, std, generator=generator)
+            whole = torch.empty(weight.shape, device=device).normal_(0.0, std, generator=generator)
+            weight.copy_(spread_like(whole, weight))
 
     def forward(
         self, tokens: Tensor, documents: Tensor | None = None
@@ -257,10 +280,7 @@ class Transformer(nn.Module):
         extras = torch.zeros(2, device=tokens.device)
         loads = torch.zeros(max(1, self.shape.experts), device=tokens.device)
         for block in self.blocks:
-            if self.recompute and self.training:
-                x, extra, load = checkpoint(block, x, turn, allowed, use_reentrant=False)
-            else:
-                x, extra, load = block(x, turn, allowed)
+            x, extra, load = block(x, turn, allowed)
             if extra is not None and load is not None:
                 extras, loads = extras + extra / self.shape.layers, loads + load
         logits = self.head(self.norm(x)).float()

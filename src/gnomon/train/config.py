@@ -1,0 +1,202 @@
+"""The configuration of a run: one TOML file, read whole and refused whole. No PyTorch here."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gnomon.errors import ConfigError
+from gnomon.train.models.shape import Shape, presets
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """What is read, and how much at a step."""
+
+    tokens: Path = Field(description="Folder of token shards.")
+    sequence: int = Field(512, ge=8, description="Tokens of one sample.")
+    batch: int = Field(32, ge=1, description="Samples of one step, over all workers.")
+    micro: int = Field(8, ge=1, description="Samples that one worker computes at once.")
+    documents_apart: bool = Field(
+        False, description="Attention stays inside each document of a sample."
+    )
+
+
+class Optimizer(_Section):
+    """How gradients become steps."""
+
+    kind: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the matrices inside layers; the rest stays with AdamW."
+    )
+    rate: float = Field(3e-4, gt=0, description="Highest learning rate.")
+    weight_decay: float = Field(0.1, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    momentum: float = Field(0.95, ge=0, lt=1, description="Of Muon.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of all gradients together.")
+    balance: float = Field(0.01, ge=0, description="Weight of the experts' balance loss.")
+    router_z: float = Field(1e-3, ge=0, description="Weight of the router's z-loss.")
+
+
+class Schedule(_Section):
+    """The learning rate over time."""
+
+    kind: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="wsd: warm up, stay, fall linearly over the last `decay` steps."
+    )
+    steps: int = Field(1_000, ge=1)
+    warmup: int = Field(50, ge=0)
+    decay: int = Field(200, ge=0, description="Steps of the fall, for wsd.")
+    floor: float = Field(0.1, ge=0, le=1, description="Part of the rate that is left at the end.")
+
+    def factor(self, step: int) -> float:
+        """What the highest rate is multiplied with at `step`, counted from 0."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.kind == "constant":
+            return 1.0
+        begin = self.steps - self.decay if self.kind == "wsd" else self.warmup
+        part = min(1.0, max(0.0, (step + 1 - begin) / max(1, self.steps - begin)))
+        fall = part if self.kind == "wsd" else (1 - math.cos(math.pi * part)) / 2
+        return 1 - (1 - self.floor) * fall
+
+
+class Checkpoints(_Section):
+    """What a kill may cost."""
+
+    every: int = Field(100, ge=1, description="Steps between two checkpoints.")
+    keep: int = Field(3, ge=1, description="Newest checkpoints that are kept.")
+    disk_full: Literal["continue", "stop"] = Field(
+        "continue", description="What happens when a checkpoint cannot be written."
+    )
+
+
+class Faults(_Section):
+    """What happens when numbers go wrong."""
+
+    nan: Literal["skip", "rollback", "stop"] = Field(
+        "skip", description="When a loss or gradient is not finite."
+    )
+    spike: Literal["ignore", "skip", "rollback", "stop"] = Field(
+        "ignore", description="When a loss leaps above those before it."
+    )
+    spike_sigmas: float = Field(6.0, gt=0, description="How far above, in standard deviations.")
+    spike_window: int = Field(64, ge=8, le=1_024, description="Losses that it is compared with.")
+    give_up: int = Field(10, ge=1, description="Bad steps without a good one that end the run.")
+
+
+class Machine(_Section):
+    """What it runs on."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Of activations and multiplications; weights are kept in fp32."
+    )
+    threads: int = Field(0, ge=0, description="Of one worker on CPU; 0: its share of the cores.")
+    compile: bool = False
+    recompute: bool = Field(False, description="Activation checkpointing: less memory, more work.")
+
+
+class RunConfig(_Section):
+    """One run, entirely."""
+
+    model: Shape
+    data: Data
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    checkpoint: Checkpoints = Checkpoints()
+    faults: Faults = Faults()
+    machine: Machine = Machine()
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.data.sequence > self.model.context:
+            raise ValueError(
+                f"data.sequence ({self.data.sequence}) is longer than the model's context "
+                f"({self.model.context})"
+            )
+        if self.data.batch % self.data.micro:
+            raise ValueError(
+                f"data.batch ({self.data.batch}) is no multiple of data.micro ({self.data.micro})"
+            )
+        return self
+
+    def identity(self) -> str:
+        """A hash of all that a checkpoint depends on: model, data order and optimizer's state."""
+        kept = self.model_dump(
+            mode="json",
+            include={
+                "model": True,
+                "seed": True,
+                "data": {"sequence", "batch", "documents_apart"},
+                "optimizer": {"kind"},
+            },
+        )
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read the TOML file at `path`. Raises ConfigError that names each wrong key and what is near.
+
+    `model` is a preset's name, or a table: either whole, or `preset = NAME` with what differs.
+    Paths are relative to the file.
+    """
+    try:
+        described = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.",
+            code="train.config",
+            hint="Name the TOML file of a run.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", code="train.config") from error
+    described["model"] = _model(described.get("model"), path)
+    try:
+        config = RunConfig.model_validate(described)
+    except ValidationError as error:
+        told = "; ".join(_told(detail) for detail in error.errors())
+        raise ConfigError(
+            f"{path}: {told}.", code="train.config", hint="See docs/how-to/train-a-model.md."
+        ) from error
+    tokens = path.parent / config.data.tokens
+    return config.model_copy(update={"data": config.data.model_copy(update={"tokens": tokens})})
+
+
+def _model(given: Any, path: Path) -> Any:
+    if isinstance(given, str):
+        given = {"preset": given}
+    if not isinstance(given, dict) or "preset" not in given:
+        return given
+    name, changes = given["preset"], {k: v for k, v in given.items() if k != "preset"}
+    if name not in presets():
+        near = difflib.get_close_matches(str(name), presets(), 1)
+        raise ConfigError(
+            f"{path}: there is no model preset {name!r}.",
+            code="train.config",
+            hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(presets())}.",
+        )
+    return presets()[name].model_dump() | changes
+
+
+def _told(detail: Any) -> str:
+    where = ".".join(map(str, detail["loc"])) or "the whole"
+    if detail["type"] != "extra_forbidden":
+        return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
+    *outer, name = map(str, detail["loc"])
+    section: Any = RunConfig
+    for part in outer:
+        section = section.model_fields[part].annotation
+    near = difflib.get_close_matches(name, section.model_fields, 1)
+    return f"unknown key {where}" + (f" (did you mean {near[0]}?)" if near else "")

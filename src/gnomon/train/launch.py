@@ -1,0 +1,68 @@
+"""Starting the workers of a run, and ending them with whoever started them. No PyTorch at import.
+
+One worker runs inside the calling process. More are started by torchrun on this machine; on a
+cluster, start `python -m gnomon.train.launch CONFIG RUN` by torchrun, Slurm or Ray on each node.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from gnomon.errors import GnomonError
+
+_PR_SET_PDEATHSIG = 1
+LAUNCHER_PID = "TRAIN_LAUNCHER_PID"
+"""The environment variable in which the launcher leaves its process id."""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its launcher ends.
+
+    A launcher that was killed cannot end its workers; left alone they would train on, beside
+    whoever took over the run.
+    """
+    parent = int(os.environ.get(LAUNCHER_PID, "0")) or os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def launch(config: Path, folder: Path, workers: int) -> None:
+    """Train with `workers` processes under torchrun; raises when one of them failed."""
+    from torch.distributed.run import main as torchrun
+
+    os.environ[LAUNCHER_PID] = str(os.getpid())
+    torchrun(
+        [
+            "--standalone",
+            f"--nproc-per-node={workers}",
+            "--module",
+            "gnomon.train.launch",
+            str(config.resolve()),
+            str(folder.resolve()),
+        ]
+    )
+
+
+def main() -> None:
+    """What each worker runs."""
+    die_with_parent()
+    from gnomon.clock import SystemClock
+    from gnomon.train.config import read_config
+    from gnomon.train.loop import train
+
+    config, folder = sys.argv[1:]
+    try:
+        train(read_config(Path(config)), Path(folder), SystemClock())
+    except GnomonError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

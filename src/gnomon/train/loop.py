@@ -1,0 +1,296 @@
+"""The training loop: a function of configuration, data and seed. Needs PyTorch.
+
+Killed at any moment and started again, it ends with the same weights, to the bit at the same
+number of workers. A bad step never reaches the weights: it is judged before the update.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from gnomon.clock import Clock
+from gnomon.errors import ConfigError, GnomonError, ModelError
+from gnomon.log import get_logger
+from gnomon.train.checkpoint import CheckpointLost, Checkpoints, Progress, fingerprint
+from gnomon.train.config import Faults, RunConfig
+from gnomon.train.data import Windows
+from gnomon.train.fence import Fence
+from gnomon.train.models.transformer import Transformer
+from gnomon.train.optim import optimizers
+from gnomon.train.shards import INDEX, TokenShards, write_durably
+from gnomon.train.spread import gathered
+from gnomon.train.watch import Watch, peak_flops
+from gnomon.train.world import World, joined
+
+_log = get_logger()
+Verdict = Literal["good", "skip", "rollback", "stop"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    steps: int
+    loss: float
+    """Of the last good step."""
+    sha256: str
+    """Of all weights."""
+
+
+def train(
+    config: RunConfig, folder: Path, clock: Clock, tell: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Train to the last step, from the newest checkpoint in `folder` if there is one."""
+    with joined(config.machine) as world, _opened(config, folder, world, clock, tell) as run:
+        progress = run.restore() or run.begin()
+        while progress.step < config.schedule.steps:
+            tokens = run.windows.batch(progress.step + progress.shift, world.rank, world.size)
+            met = run.gradients(torch.from_numpy(tokens))
+            verdict = judge(met, progress, config.faults)
+            rate = config.optimizer.rate * config.schedule.factor(progress.step)
+            if verdict == "good":
+                run.update(met, rate)
+                progress.losses = [*progress.losses, met.loss][-config.faults.spike_window :]
+            run.drop_gradients()
+            run.tell(progress.step + 1, met, rate, verdict)
+            if verdict == "rollback":
+                progress = run.roll_back(progress)
+                continue
+            if verdict == "stop":
+                raise _spoilt(progress.step, met)
+            progress.step += 1
+            if progress.step > progress.furthest:
+                progress.furthest = progress.step
+                progress.bad = 0 if verdict == "good" else progress.bad
+            if progress.step % config.checkpoint.every == 0 or run.is_last(progress):
+                run.save(progress)
+        return run.finish(progress)
+
+
+@dataclass(frozen=True)
+class Met:
+    """What one step met, summed over all workers."""
+
+    loss: float
+    gradient_norm: torch.Tensor
+    load: list[float]
+
+    @property
+    def finite(self) -> bool:
+        """Whether both numbers are numbers."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm.item())
+
+
+def judge(met: Met, progress: Progress, faults: Faults) -> Verdict:
+    """What to do with a step, before it touches the weights. Counts bad steps in `progress`."""
+    verdict: str = "good"
+    if not met.finite:
+        verdict = faults.nan
+    elif len(progress.losses) == faults.spike_window and faults.spike != "ignore":
+        usual, spread = statistics.fmean(progress.losses), statistics.pstdev(progress.losses)
+        if met.loss > usual + faults.spike_sigmas * spread:
+            verdict = faults.spike
+    if verdict == "good":
+        return "good"
+    progress.bad += 1
+    _log.warning(
+        "train.bad_step", step=progress.step, loss=met.loss, verdict=verdict, bad=progress.bad
+    )
+    if progress.bad > faults.give_up:
+        return "stop"
+    return "skip" if verdict == "skip" else "rollback" if verdict == "rollback" else "stop"
+
+
+class Run:
+    """One worker's part of a run."""
+
+    def __init__(self, config: RunConfig, folder: Path, world: World, fence: Fence) -> None:
+        self.config, self.world = config, world
+        shards = TokenShards(config.data.tokens)
+        if shards.index.vocab_size > config.model.vocab:
+            raise ConfigError(
+                f"The shards' vocabulary ({shards.index.vocab_size}) is larger than the model's "
+                f"({config.model.vocab}).",
+                code="train.vocabulary",
+                hint=f"Set model.vocab = {shards.index.vocab_size}, or encode anew.",
+            )
+        data = config.data
+        self.end_id = shards.index.end_id
+        self.micro = min(data.micro, data.batch // world.size)
+        if data.batch % world.size or data.batch // world.size % self.micro:
+            raise ConfigError(
+                f"data.batch ({data.batch}) cannot be dealt to {world.size} workers in parts of "
+                f"{data.micro}.",
+                code="train.batch",
+                hint="Make data.batch a multiple of workers × data.micro.",
+            )
+        self.windows = Windows(shards, length=data.sequence, batch=data.batch, seed=config.seed)
+        self.model = sharded(config, world)
+        self.optimizers = optimizers(self.model, config.optimizer)
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints",
+            world,
+            fence,
+            identity=config.identity(),
+            data=hashlib.sha256((config.data.tokens / INDEX).read_bytes()).hexdigest(),
+            keep=config.checkpoint.keep,
+        )
+        self.folder = folder
+        self.watch: Watch | None = None
+        self.say: Callable[[str], None] = lambda _: None
+
+    def restore(self) -> Progress | None:
+        """Load the newest checkpoint, if any."""
+        return self.checkpoints.restore(self.model, self.optimizers)
+
+    def begin(self) -> Progress:
+        """The very start, kept as a checkpoint: a full disk is met now and not in an hour."""
+        progress = Progress()
+        self.checkpoints.save(self.model, self.optimizers, progress)
+        self.checkpoints.wait()
+        return progress
+
+    def gradients(self, tokens: torch.Tensor) -> Met:
+        """Forward and backward over this worker's samples, in parts; gradients end up averaged."""
+        config, device = self.config, self.world.device
+        parts = torch.split(tokens.to(device), self.micro)
+        sums = torch.zeros(1 + max(1, config.model.experts), device=device)
+        for number, part in enumerate(parts):
+            self.model.set_requires_gradient_sync(number == len(parts) - 1)  # type: ignore[operator]
+            inputs, targets = part[:, :-1], part[:, 1:]
+            documents = None
+            if config.data.documents_apart:
+                documents = F.pad(inputs[:, :-1] == self.end_id, (1, 0)).cumsum(1)
+            logits, extras, load = self.model(inputs, documents)
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+            loss = loss / (config.data.batch * config.data.sequence)
+            weights = extras.new_tensor([config.optimizer.balance, config.optimizer.router_z])
+            whole = loss + (extras * weights).sum() / config.data.batch
+            (whole * self.world.size).backward()  # sharding averages over the workers
+            sums += torch.cat((loss.detach().reshape(1), load.detach()))
+        self.world.sum(sums)
+        found = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        norm = gathered(torch.nn.utils.get_total_norm(found))
+        load = sums[1:] / sums[1:].sum().clamp(min=1)
+        return Met(sums[0].item(), norm, load.tolist() if config.model.experts else [])
+
+    def update(self, met: Met, rate: float) -> None:
+        """Clip the gradients and step."""
+        part = self.config.optimizer.clip / (met.gradient_norm + 1e-6)
+        if part < 1:
+            for weight in self.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(part)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def tell(self, step: int, met: Met, rate: float, verdict: Verdict) -> None:
+        """Write the step down and show it."""
+        if self.watch is not None:
+            norm = met.gradient_norm.item()
+            self.watch.step(step, met.loss, rate, norm, verdict, met.load, self.say)
+
+    def roll_back(self, progress: Progress) -> Progress:
+        """Back to the newest checkpoint, leaving out the batches that led from there to here."""
+        with self._disk_trouble():
+            self.checkpoints.wait()
+        back = self.restore()
+        if back is None:
+            raise ModelError("There is no checkpoint to roll back to.", code="train.no_checkpoint")
+        back.shift = progress.shift + progress.step + 1 - back.step
+        back.bad, back.furthest = progress.bad, progress.furthest
+        _log.warning("train.rolled_back", to=back.step, left_out=back.shift - progress.shift)
+        return back
+
+    def is_last(self, progress: Progress) -> bool:
+        """Whether nothing comes after."""
+        return progress.step == self.config.schedule.steps
+
+    def save(self, progress: Progress) -> None:
+        """Begin a checkpoint; waits for the one before."""
+        with self._disk_trouble():
+            self.checkpoints.save(self.model, self.optimizers, progress)
+
+    @contextmanager
+    def _disk_trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except CheckpointLost as error:
+            if self.config.checkpoint.disk_full == "stop":
+                raise
+            _log.error("checkpoint.lost", reason=error.message)
+
+    def finish(self, progress: Progress) -> Outcome:
+        """Wait for the last checkpoint. Raises CheckpointLost if it was lost, whatever is set."""
+        self.checkpoints.wait()
+        loss = progress.losses[-1] if progress.losses else math.nan
+        outcome = Outcome(progress.step, loss, fingerprint(self.model))
+        if self.world.first:
+            body = msgspec.json.encode(outcome)
+            write_durably(self.folder / "outcome.json", body)
+        return outcome
+
+
+def sharded(config: RunConfig, world: World) -> Transformer:
+    """The model with drawn weights, each layer's spread over all workers."""
+    with torch.device("meta"):
+        model = Transformer(config.model, recompute=config.machine.recompute)
+    policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if config.machine.precision == "bf16":
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
+    for block in model.blocks:
+        if config.machine.compile:
+            block.compile()
+        fully_shard(block, mesh=world.mesh, mp_policy=policy)
+    fully_shard(model, mesh=world.mesh, mp_policy=policy)
+    model.to_empty(device=world.device)
+    model.tie()
+    model.initialise(config.seed)
+    return model
+
+
+@contextmanager
+def _opened(
+    config: RunConfig, folder: Path, world: World, clock: Clock, tell: Callable[[str], None]
+) -> Iterator[Run]:
+    number = world.from_first(Fence.take(folder).number if world.first else 0)
+    run = Run(config, folder, world, Fence(folder, number))
+    peak = peak_flops(world.device, clock) * world.size
+    try:
+        if world.first:
+            write_durably(folder / "config.json", config.model_dump_json(indent=1).encode())
+            run.say = tell
+            run.watch = Watch(config, folder, start=number, peak=peak, clock=clock)
+        with run.watch or nullcontext():
+            yield run
+    finally:
+        run.checkpoints.close()
+
+
+def _spoilt(step: int, met: Met) -> GnomonError:
+    return ModelError(
+        f"Step {step} is bad: loss {met.loss:.4g}, gradient norm {met.gradient_norm.item():.4g}.",
+        code="train.bad_step",
+        hint="Lower optimizer.rate, or let [faults] skip or roll back.",
+    )

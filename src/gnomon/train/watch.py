@@ -1,0 +1,153 @@
+"""Seeing a run: a line a step on disk, TensorBoard files, one line on the terminal. Needs PyTorch.
+
+Only the first worker watches. What is written here decides nothing: a run resumes from
+checkpoints alone, and steps that were done again are written again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import torch
+
+from gnomon.clock import Clock
+from gnomon.train.config import RunConfig
+
+METRICS = "metrics.jsonl"
+_PEAKS = {"H200": 989e12, "H100": 989e12, "GH200": 989e12, "B200": 2_250e12, "A100": 312e12}
+"""Dense bf16 operations a second, from the vendors' data sheets."""
+_SMOOTH = 0.9
+
+
+class Step(msgspec.Struct):
+    """What is known of one step."""
+
+    step: int
+    loss: float
+    rate: float
+    gradient_norm: float
+    tokens_per_s: float
+    mfu: float
+    at: float
+    """Seconds since the epoch."""
+    verdict: str = "good"
+    load: list[float] = []
+    """Each expert's share of the tokens."""
+    start: int = 0
+    """Which start of the run this belongs to."""
+
+
+class Watch:
+    """Writes steps into the folder of a run and tells of them."""
+
+    def __init__(
+        self, config: RunConfig, folder: Path, *, start: int, peak: float, clock: Clock
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._config, self._clock, self._peak, self._start = config, clock, peak, start
+        self._file = (folder / METRICS).open("ab", buffering=0)
+        self._board: Any = SummaryWriter(str(folder / "tensorboard"))
+        self._last = clock.monotonic()
+        self._speed = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def step(
+        self,
+        number: int,
+        loss: float,
+        rate: float,
+        gradient_norm: float,
+        verdict: str,
+        load: list[float],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Keep one step and tell of it."""
+        now = self._clock.monotonic()
+        took_s, self._last = max(now - self._last, 1e-9), now
+        data = self._config.data
+        speed = data.batch * data.sequence / took_s
+        self._speed = _SMOOTH * self._speed + (1 - _SMOOTH) * speed if self._speed else speed
+        mfu = speed * self._config.model.flops_per_token(data.sequence) / self._peak
+        step = Step(
+            number,
+            loss,
+            rate,
+            gradient_norm,
+            speed,
+            mfu,
+            self._clock.now().timestamp(),
+            verdict=verdict,
+            load=load,
+            start=self._start,
+        )
+        self._file.write(msgspec.json.encode(step) + b"\n")
+        for name in ("loss", "rate", "gradient_norm", "tokens_per_s", "mfu"):
+            self._board.add_scalar(name, getattr(step, name), number, step.at)
+        tell(self._line(step))
+
+    def _line(self, step: Step) -> str:
+        steps = self._config.schedule.steps
+        left_s = (steps - step.step) * self._config.data.batch * self._config.data.sequence
+        left = int(left_s / self._speed)
+        hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
+        bad = "" if step.verdict == "good" else f"  {step.verdict}"
+        return (
+            f"{step.step}/{steps}  loss {step.loss:.4f}  norm {step.gradient_norm:.2f}  "
+            f"{step.tokens_per_s:,.0f} tokens/s  MFU {step.mfu:.1%}  "
+            f"ETA {hours}:{minutes:02d}:{seconds:02d}{bad}"
+        )
+
+
+def progress_line(text: str) -> None:
+    """Show `text` on standard error: over the line before on a terminal, else each on its own."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[2K{text}")
+    else:
+        sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def peak_flops(device: torch.device, clock: Clock) -> float:
+    """Operations a second that the device could do at best.
+
+    For known GPUs the vendor's figure for dense bf16; else what a large multiplication reaches.
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        for part, peak in _PEAKS.items():
+            if part in name:
+                return peak
+    size, best_s = 1_024, float("inf")
+    matrix = torch.ones(size, size, device=device)
+    for _ in range(4):
+        began = clock.monotonic()
+        (matrix @ matrix).sum().item()
+        best_s = min(best_s, clock.monotonic() - began)
+    return 2 * size**3 / max(best_s, 1e-9)
+
+
+def read_steps(folder: Path) -> list[Step]:
+    """The steps of the run in `folder`, each as told last. A torn line is left out."""
+    found: dict[int, Step] = {}
+    path = folder / METRICS
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            step = msgspec.json.decode(line, type=Step)
+        except msgspec.DecodeError:
+            continue
+        found[step.step] = step
+    return [found[number] for number in sorted(found)]

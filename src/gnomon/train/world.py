@@ -1,0 +1,99 @@
+"""The workers of a run, and how they find each other.
+
+Needs PyTorch. Under torchrun the workers' number and places come from its environment; without
+it there is one worker, which takes the same way through sharding and checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from gnomon.errors import ConfigError
+from gnomon.train.config import Machine
+from gnomon.train.launch import die_with_parent
+
+_TIMEOUT = timedelta(minutes=10)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This worker's place among the workers."""
+
+    rank: int
+    size: int
+    device: torch.device
+    mesh: DeviceMesh
+    writers: Any
+    """A group of all workers for the threads that write checkpoints: it never meets training."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this worker speaks for all."""
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all workers, in place."""
+        dist.all_reduce(values)
+        return values
+
+    def from_first(self, value: T) -> T:
+        """What the first worker has."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+@contextmanager
+def joined(machine: Machine) -> Iterator[World]:
+    """Join the other workers for as long as the context lasts."""
+    launched = "RANK" in os.environ
+    if launched:
+        die_with_parent()
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = _device(machine, int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cpu":
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(machine.threads or max(1, len(os.sched_getaffinity(0)) // here))
+    backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
+    if launched:
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+    else:
+        dist.init_process_group(backend, store=_alone(), rank=0, world_size=1)
+    try:
+        writers = dist.new_group(backend="gloo", timeout=timedelta(hours=1))
+        mesh = init_device_mesh(device.type, (size,))
+        yield World(dist.get_rank(), size, device, mesh, writers)
+    finally:
+        dist.destroy_process_group()
+
+
+def _alone() -> Any:
+    return dist.HashStore()  # type: ignore[attr-defined]
+
+
+def _device(machine: Machine, local: int) -> torch.device:
+    wanted = machine.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "machine.device is cuda, but PyTorch sees no GPU.",
+            code="train.no_gpu",
+            hint='Set machine.device = "cpu", or install the CUDA build of PyTorch.',
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
