@@ -146,9 +146,7 @@ class Models(_Section):
     usd_per_m_input: float = Field(
         0.0, ge=0, description="Price of the remote model: US dollars a million tokens read."
     )
-    usd_per_m_output: float = Field(
-        0.0, ge=0, description="The same for a million tokens written."
-    )
+    usd_per_m_output: float = Field(0.0, ge=0, description="The same for a million tokens written.")
 
 
 class AnswerSettings(_Section):
