@@ -69,7 +69,7 @@ def train(
                 progress = run.roll_back(progress)
                 continue
             if verdict == "stop":
-                raise _spoilt(progress.step, met)
+                raise _spoilt(progress.step + 1, met)
             progress.step += 1
             if progress.step > progress.furthest:
                 progress.furthest = progress.step

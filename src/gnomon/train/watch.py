@@ -6,6 +6,7 @@ checkpoints alone, and steps that were done again are written again.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +29,10 @@ class Step(msgspec.Struct):
     """What is known of one step."""
 
     step: int
-    loss: float
+    loss: float | None
+    """None where it was not finite, as JSON cannot say so."""
     rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     tokens_per_s: float
     mfu: float
     at: float
@@ -84,9 +86,9 @@ class Watch:
         mfu = speed * self._config.model.flops_per_token(data.sequence) / self._peak
         step = Step(
             number,
-            loss,
+            _finite(loss),
             rate,
-            gradient_norm,
+            _finite(gradient_norm),
             speed,
             mfu,
             self._clock.now().timestamp(),
@@ -96,20 +98,25 @@ class Watch:
         )
         self._file.write(msgspec.json.encode(step) + b"\n")
         for name in ("loss", "rate", "gradient_norm", "tokens_per_s", "mfu"):
-            self._board.add_scalar(name, getattr(step, name), number, step.at)
-        tell(self._line(step))
+            if (value := getattr(step, name)) is not None:
+                self._board.add_scalar(name, value, number, step.at)
+        tell(self._line(step, loss, gradient_norm))
 
-    def _line(self, step: Step) -> str:
+    def _line(self, step: Step, loss: float, gradient_norm: float) -> str:
         steps = self._config.schedule.steps
         left_s = (steps - step.step) * self._config.data.batch * self._config.data.sequence
         left = int(left_s / self._speed)
         hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
         bad = "" if step.verdict == "good" else f"  {step.verdict}"
         return (
-            f"{step.step}/{steps}  loss {step.loss:.4f}  norm {step.gradient_norm:.2f}  "
+            f"{step.step}/{steps}  loss {loss:.4f}  norm {gradient_norm:.2f}  "
             f"{step.tokens_per_s:,.0f} tokens/s  MFU {step.mfu:.1%}  "
             f"ETA {hours}:{minutes:02d}:{seconds:02d}{bad}"
         )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def progress_line(text: str) -> None:
