@@ -225,6 +225,7 @@ def whole(response: Mapping[str, Any]) -> dict[str, Any]:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": None,
+            "refusal": None,
             "tool_calls": [call_json(c) for c in calls],
         }
         finish, beside = "tool_calls", {}
@@ -235,7 +236,7 @@ def whole(response: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "object": "chat.completion",
         "service_tier": "default",
-        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+        "choices": [{"index": 0, "finish_reason": finish, "message": message, "logprobs": None}],
         "usage": _usage(response["usage"]),
     } | beside
 
@@ -248,7 +249,9 @@ def _content(part: Mapping[str, Any]) -> dict[str, Any]:
         {"type": "url_citation", "url_citation": {k: v for k, v in a.items() if k != "type"}}
         for a in part["annotations"]
     ]
-    return {"content": part["text"]} | ({"annotations": annotations} if annotations else {})
+    return {"content": part["text"], "refusal": None} | (
+        {"annotations": annotations} if annotations else {}
+    )
 
 
 def call_json(item: Mapping[str, Any]) -> dict[str, Any]:

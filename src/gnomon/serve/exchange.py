@@ -416,7 +416,6 @@ class Exchange:
         body = self._body
         given = {
             "previous_response_id": body.previous_response_id,
-            "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
         }
         return {
@@ -425,16 +424,21 @@ class Exchange:
             "created_at": int(self._clock.now().timestamp()),
             "model": body.model,
             "background": bool(body.background),
+            "error": None,
             "frequency_penalty": 0.0,
+            "incomplete_details": None,
+            "instructions": body.instructions,
             "metadata": body.metadata or {},
             "parallel_tool_calls": True,
             "presence_penalty": 0.0,
             "service_tier": "default",
             "store": body.store is not False,
+            "temperature": None,
             "text": {"format": dict(self._form.wanted)},
             "tool_choice": body.tool_choice or "auto",
             "tools": body.tools or [],
             "top_logprobs": 0,
+            "top_p": None,
             "truncation": "disabled",
         } | {name: value for name, value in given.items() if value is not None}
 
@@ -450,7 +454,7 @@ class Exchange:
             "citations": self._composer.urls if self._cites else [],
             "usage": {
                 "input_tokens": usage.input_tokens,
-                "input_tokens_details": {"cached_tokens": 0},
+                "input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": 0},
                 "output_tokens": usage.output_tokens,
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": usage.input_tokens + usage.output_tokens,
@@ -486,7 +490,7 @@ class Exchange:
             given = [{"role": "user", "content": [{"type": "input_text", "text": given}]}]
         return [
             {"type": "message", "status": "completed"}
-            | item
+            | _in_parts(item)
             | {"id": f"{self._id.replace('resp', 'item', 1)}_{i}"}
             for i, item in enumerate(given)
         ]
@@ -573,6 +577,16 @@ def _history(services: Services, previous_id: str, owner: str) -> tuple[Turn, ..
             hint="Responses made with store=false cannot be continued.",
         )
     return tuple(services.threads.history(previous_id, owner))
+
+
+def _in_parts(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An input item as OpenAI stores it: the text of a message in parts."""
+    content = item.get("content")
+    if not isinstance(content, str) or item.get("type", "message") != "message":
+        return dict(item)
+    if item.get("role") == "assistant":
+        return dict(item) | {"content": [_text_part(content)]}
+    return dict(item) | {"content": [{"type": "input_text", "text": content}]}
 
 
 def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
