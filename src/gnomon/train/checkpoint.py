@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -187,7 +188,9 @@ def read_state(path: Path) -> _Stored:
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load only the weights of the checkpoint at `path`, in a process that trains nothing."""
     read_state(path)
-    _load(_state(model, []), checkpoint_id=path, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # it is meant to be
+        _load(_state(model, []), checkpoint_id=path, no_dist=True)
 
 
 def fingerprint(model: nn.Module) -> str:
