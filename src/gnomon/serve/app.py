@@ -22,6 +22,7 @@ from gnomon.serve import (
     files,
     following,
     messages,
+    openapi,
     people,
     responses,
     runs,
@@ -97,6 +98,7 @@ def create_app(services: Services) -> FastAPI:
         websub,
     ):
         app.include_router(room.router)
+    openapi.install(app)
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:

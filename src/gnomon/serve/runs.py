@@ -36,7 +36,7 @@ class RunRequest(BaseModel):
     usd: float | None = Field(None, gt=0, le=1_000)
 
 
-@router.post("/v1/runs", summary="Begin a deep run")
+@router.post("/v1/runs", summary="Begin a deep run", status_code=202)
 async def begin(body: RunRequest, request: Request) -> Response:
     """Return the run at once; watch it at `/v1/runs/{id}/events`."""
     services, owner = services_of(request), identity_of(request).user_id
