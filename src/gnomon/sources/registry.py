@@ -97,8 +97,11 @@ class Registry:
             hint = f"Known settings: {', '.join(known)}."
             if first["type"] == "extra_forbidden" and near:
                 hint = f"Did you mean {near[0]}?"
+            said = first["msg"].removeprefix("Value error, ")
+            what = f"setting {key} = {first['input']!r} is not valid: {said}"
             raise ConfigError(
-                f"{config.name}: setting {key} = {first['input']!r} is not valid: {first['msg']}.",
+                # A rule over several settings names none of them.
+                f"{config.name}: {what if key else said}.",
                 code="source.settings",
                 hint=hint,
                 source=config.name,
