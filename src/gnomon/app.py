@@ -152,6 +152,7 @@ async def _serve(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                http="h11",  # it bounds the headers of a request; httptools does not
                 server_header=False,
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_STOP_GRACE_S,

@@ -24,6 +24,9 @@ from gnomon.serve.access import Access
 from gnomon.serve.errors import ApiError, response_for, shown
 from gnomon.settings import Settings
 
+MAX_OPEN_REQUESTS = 900
+"""Requests served at a time, streams included. Below the number of connections that are taken at
+all, so that whoever comes too many is told when to come again."""
 BODY_DEADLINE_S = 30.0
 """A body that has not arrived by then is refused, so that slow senders hold nothing."""
 
@@ -91,6 +94,7 @@ class Guard:
         self._public = urlsplit(server.public_url).netloc.lower()
         self._cors = {origin.rstrip("/").lower() for origin in server.cors_origins}
         self._check_host = is_loopback(server.host)
+        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
@@ -122,7 +126,10 @@ class Guard:
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
+            self._open += 1
             try:
+                if self._open > MAX_OPEN_REQUESTS and scope["path"] != "/health":
+                    raise _busy()
                 limits |= self._admit(scope, headers)
                 body = await self._read(scope, headers, receive)
                 await self._app(scope, _replay(body, receive), send_guarded)
@@ -140,6 +147,7 @@ class Guard:
                 )
                 await response_for(hidden, scope["path"], request_id)(scope, receive, send_guarded)
             finally:
+                self._open -= 1
                 REQUESTS.labels(route=_route(scope), status=str(status or 499)).inc()
 
     def _admit(self, scope: Scope, headers: Headers) -> dict[str, str]:
@@ -216,6 +224,16 @@ class Guard:
                 code="request.slow",
                 headers={"connection": "close"},
             ) from None
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        429,
+        f"{MAX_OPEN_REQUESTS:,} requests are being served, as many as possible.",
+        code="server.busy",
+        hint="Try again in a few seconds.",
+        headers={"retry-after": "5"},
+    )
 
 
 def _too_large(size: str, allowed: int, upload: bool) -> ApiError:
