@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, lists, measuring, people
+from gnomon.commands import asking, forge, lists, measuring, people
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.commands.mcp import mcp
@@ -46,6 +46,7 @@ app.add_typer(people.keys, name="keys")
 asking.register(app)
 app.command()(mcp)
 measuring.register(app)
+forge.register(app)
 
 _SHOWN_SKIPS = 20
 

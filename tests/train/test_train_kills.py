@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch", reason="needs gnomon[train]")
 
 from gnomon.train.checkpoint import newest, read_state
-from gnomon.train.watch import read_steps
+from gnomon.train.metrics import read_steps
 
 Describe = Callable[..., dict[str, Any]]
 

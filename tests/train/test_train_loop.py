@@ -20,8 +20,8 @@ from gnomon.train.checkpoint import Progress, newest, read_state  # noqa: E402
 from gnomon.train.config import Faults, RunConfig  # noqa: E402
 from gnomon.train.fence import Fence  # noqa: E402
 from gnomon.train.loop import Met, Outcome, judge, train  # noqa: E402
+from gnomon.train.metrics import read_steps  # noqa: E402
 from gnomon.train.shards import write_shards  # noqa: E402
-from gnomon.train.watch import read_steps  # noqa: E402
 
 Describe = Callable[..., dict[str, Any]]
 CLOCK = SystemClock()

@@ -19,10 +19,10 @@ from gnomon.clock import SystemClock  # noqa: E402
 from gnomon.train.config import RunConfig  # noqa: E402
 from gnomon.train.data import Windows  # noqa: E402
 from gnomon.train.loop import train  # noqa: E402
+from gnomon.train.metrics import read_steps  # noqa: E402
 from gnomon.train.models.shape import Shape  # noqa: E402
 from gnomon.train.models.transformer import Transformer  # noqa: E402
 from gnomon.train.shards import TokenShards  # noqa: E402
-from gnomon.train.watch import read_steps  # noqa: E402
 
 Describe = Callable[..., dict[str, Any]]
 

@@ -170,7 +170,7 @@ def read_config(path: Path) -> RunConfig:
         raise ConfigError(
             f"{path}: {told}.", code="train.config", hint="See docs/how-to/train-a-model.md."
         ) from error
-    tokens = path.parent / config.data.tokens
+    tokens = (path.parent / config.data.tokens).resolve()
     return config.model_copy(update={"data": config.data.model_copy(update={"tokens": tokens})})
 
 

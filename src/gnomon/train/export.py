@@ -131,6 +131,7 @@ def to_hf(
         if len(parts) == 1:
             file = "model.safetensors"
         save_file(part, folder / file, metadata={"format": "pt"})
+        (folder / file).chmod(0o644)
         where |= dict.fromkeys(part, file)
     if len(parts) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": where}

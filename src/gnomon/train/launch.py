@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, ModelError
 
 _PR_SET_PDEATHSIG = 1
 LAUNCHER_PID = "TRAIN_LAUNCHER_PID"
@@ -34,31 +34,35 @@ def die_with_parent() -> None:
 
 def launch(config: Path, folder: Path, workers: int) -> None:
     """Train with `workers` processes under torchrun; raises when one of them failed."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     os.environ[LAUNCHER_PID] = str(os.getpid())
-    torchrun(
-        [
-            "--standalone",
-            f"--nproc-per-node={workers}",
-            "--module",
-            "gnomon.train.launch",
-            str(config.resolve()),
-            str(folder.resolve()),
-        ]
-    )
+    arguments = ["--standalone", f"--nproc-per-node={workers}", "--module", "gnomon.train.launch"]
+    try:
+        torchrun([*arguments, str(config.resolve()), str(folder.resolve())])
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise ModelError(
+            f"Worker {rank} ended with status {failure.exitcode}; the others were stopped.",
+            code="train.worker",
+            hint="Its reason stands above. Start the run again: it goes on from its checkpoint.",
+        ) from error
 
 
 def main() -> None:
     """What each worker runs."""
     die_with_parent()
+    from gnomon import log, settings
     from gnomon.clock import SystemClock
     from gnomon.train.config import read_config
     from gnomon.train.loop import train
+    from gnomon.train.watch import progress_line
 
+    log.configure(settings.load({}).settings.log)
     config, folder = sys.argv[1:]
     try:
-        train(read_config(Path(config)), Path(folder), SystemClock())
+        train(read_config(Path(config)), Path(folder), SystemClock(), progress_line)
     except GnomonError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_status)

@@ -32,9 +32,11 @@ from gnomon.train.optim import optimizers
 from gnomon.train.shards import INDEX, TokenShards, write_durably
 from gnomon.train.spread import gathered
 from gnomon.train.watch import Watch, peak_flops
-from gnomon.train.world import World, joined
+from gnomon.train.world import World, free_bytes, joined
 
 _log = get_logger()
+_STATE_BYTES = 16
+"""Of one parameter: weight, gradient and two moments in fp32."""
 Verdict = Literal["good", "skip", "rollback", "stop"]
 
 
@@ -137,6 +139,14 @@ class Run:
                 hint="Make data.batch a multiple of workers × data.micro.",
             )
         self.windows = Windows(shards, length=data.sequence, batch=data.batch, seed=config.seed)
+        need = _STATE_BYTES * config.model.parameters() // world.size
+        if need > (have := free_bytes(world)):
+            raise ConfigError(
+                f"Weights, gradients and optimizer need {need / 1e9:,.1f} GB on each worker; "
+                f"{have / 1e9:,.1f} GB are free.",
+                code="train.memory",
+                hint="Take a smaller model or more workers; `gnomon forge plan` reckons them.",
+            )
         self.model = sharded(config, world)
         self.optimizers = optimizers(self.model, config.optimizer)
         self.checkpoints = Checkpoints(

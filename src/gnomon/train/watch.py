@@ -18,30 +18,11 @@ import torch
 
 from gnomon.clock import Clock
 from gnomon.train.config import RunConfig
+from gnomon.train.metrics import METRICS, Step
 
-METRICS = "metrics.jsonl"
 _PEAKS = {"H200": 989e12, "H100": 989e12, "GH200": 989e12, "B200": 2_250e12, "A100": 312e12}
 """Dense bf16 operations a second, from the vendors' data sheets."""
 _SMOOTH = 0.9
-
-
-class Step(msgspec.Struct):
-    """What is known of one step."""
-
-    step: int
-    loss: float | None
-    """None where it was not finite, as JSON cannot say so."""
-    rate: float
-    gradient_norm: float | None
-    tokens_per_s: float
-    mfu: float
-    at: float
-    """Seconds since the epoch."""
-    verdict: str = "good"
-    load: list[float] = []
-    """Each expert's share of the tokens."""
-    start: int = 0
-    """Which start of the run this belongs to."""
 
 
 class Watch:
@@ -145,16 +126,3 @@ def peak_flops(device: torch.device, clock: Clock) -> float:
         (matrix @ matrix).sum().item()
         best_s = min(best_s, clock.monotonic() - began)
     return 2 * size**3 / max(best_s, 1e-9)
-
-
-def read_steps(folder: Path) -> list[Step]:
-    """The steps of the run in `folder`, each as told last. A torn line is left out."""
-    found: dict[int, Step] = {}
-    path = folder / METRICS
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
-        try:
-            step = msgspec.json.decode(line, type=Step)
-        except msgspec.DecodeError:
-            continue
-        found[step.step] = step
-    return [found[number] for number in sorted(found)]

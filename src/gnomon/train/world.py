@@ -7,10 +7,12 @@ it there is one worker, which takes the same way through sharding and checkpoint
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -77,6 +79,17 @@ def joined(machine: Machine) -> Iterator[World]:
         yield World(dist.get_rank(), size, device, mesh, writers)
     finally:
         dist.destroy_process_group()
+
+
+def free_bytes(world: World) -> int:
+    """Memory that this worker can still take on its device."""
+    if world.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(world.device)[0])
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 // here
+    return sys.maxsize
 
 
 def _alone() -> Any:

@@ -1,0 +1,184 @@
+"""`gnomon forge` and `gnomon runs`: training models, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon import log
+from gnomon.commands.common import Json, load
+from gnomon.errors import ConfigError
+
+forge = typer.Typer(no_args_is_help=True, help="Train models on your own machines.")
+Config = Annotated[Path, typer.Argument(help="TOML file of a run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(forge, name="forge")
+    app.command("runs")(runs)
+
+
+@forge.command()
+def shapes() -> None:
+    """List the model shapes that a configuration can name."""
+    from gnomon.train.models.shape import presets
+
+    for name, shape in presets().items():
+        count, active = shape.parameters(), shape.parameters(active=True)
+        sparse = f", {active / 1e6:,.0f}M active" if active != count else ""
+        print(f"{name:<14}{shape.layout:<9}{count / 1e6:>12,.1f}M{sparse}")
+
+
+@forge.command()
+def check(config: Config) -> None:
+    """Rehearse a run: two steps, a checkpoint saved and loaded, and how long it would take."""
+    from gnomon.clock import SystemClock
+    from gnomon.train.config import read_config
+    from gnomon.train.need import need
+
+    read = read_config(config)
+    need("torch", "tensorboard")
+    log.configure(load().settings.log)
+    from gnomon.train.rehearsal import rehearse
+
+    found = rehearse(read, SystemClock())
+    hours = found.run_s / 3600
+    print(
+        f"{config}: good. {found.parameters / 1e6:,.1f}M parameters; "
+        f"{found.tokens:,} tokens, read {found.epochs:.2f} times.\n"
+        f"Loss {found.first_loss:.4f}, then {found.loss:.4f}; a checkpoint came back as saved.\n"
+        f"{found.tokens_per_s:,.0f} tokens/s with one worker: the run would take {hours:,.1f} h."
+    )
+
+
+@forge.command()
+def train(
+    config: Config,
+    name: Annotated[str, typer.Option(help="The run's name; default: the file's.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+) -> None:
+    """Train a model, or go on where a run was stopped."""
+    from gnomon.clock import SystemClock
+    from gnomon.train.config import read_config
+    from gnomon.train.need import need
+
+    read = read_config(config)
+    need("torch", "tensorboard")
+    log.configure(load().settings.log)
+    folder = _home() / (name or config.stem)
+    if workers > 1:
+        from gnomon.train.launch import launch
+
+        launch(config, folder, workers)
+    else:
+        from gnomon.train.loop import train as run
+        from gnomon.train.watch import progress_line
+
+        run(read, folder, SystemClock(), progress_line)
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+    print(f"{folder} is trained. See `gnomon runs {folder.name} --html report.html`.")
+
+
+@forge.command()
+def plan(
+    config: Config,
+    gpus: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many GPUs.")] = 8,
+    device: Annotated[str, typer.Option(help="a100, h100, h200 or b200.")] = "h100",
+    network: Annotated[
+        float, typer.Option(min=1, help="Gbit/s of one GPU's network card.")
+    ] = 400.0,
+) -> None:
+    """Reckon memory, communication, step time and goodput of a run on many GPUs."""
+    from gnomon.train.config import read_config
+    from gnomon.train.plan import DEVICES, Ask, told
+    from gnomon.train.plan import plan as reckon
+
+    read = read_config(config)
+    if device not in DEVICES:
+        raise ConfigError(
+            f"There is no device {device!r}.",
+            code="train.plan",
+            hint=f"Name one of {', '.join(DEVICES)}.",
+        )
+    ask = Ask(
+        shape=read.model,
+        gpus=gpus,
+        sequence=read.data.sequence,
+        batch=read.data.batch,
+        micro=read.data.micro,
+        device=DEVICES[device],
+        network_bytes_per_s=network * 1e9 / 8,
+    )
+    print(told(ask, reckon(ask)))
+
+
+@forge.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    to: Annotated[Path, typer.Argument(help="FILE.gguf, or a folder for Hugging Face files.")],
+    kind: Annotated[
+        str, typer.Option(help="f32, f16, bf16; for GGUF also q8_0. Default f16 or bf16.")
+    ] = "",
+) -> None:
+    """Write a run's model as GGUF or safetensors, tokenizer included."""
+    from gnomon.train.need import need
+
+    need("torch", "gguf", "safetensors")
+    from gnomon.train.export import DTYPES, load_run, to_hf, tokens_of
+    from gnomon.train.gguf import KINDS, to_gguf
+
+    gguf = to.suffix == ".gguf"
+    known = KINDS if gguf else tuple(DTYPES)
+    kind = kind or ("f16" if gguf else "bf16")
+    if kind not in known:
+        raise ConfigError(
+            f"--kind {kind} is not known here.", hint=f"Name one of {', '.join(known)}."
+        )
+    folder = _home() / name
+    model = load_run(folder)
+    tokenizer, index = tokens_of(folder)
+    if gguf:
+        to_gguf(model, to, tokenizer=tokenizer, end_id=index.end_id, kind=kind, name=name)
+    else:
+        to_hf(model, to, tokenizer=tokenizer, end_id=index.end_id, dtype=kind)
+    print(f"Wrote {to}.")
+
+
+def runs(
+    name: Annotated[str, typer.Argument(help="One run; all if none is named.")] = "",
+    page: Annotated[Path | None, typer.Option("--html", help="Write its plots here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List training runs, or write one's report."""
+    import msgspec
+
+    from gnomon.train.runs import list_runs, report
+
+    found = [run for run in list_runs(_home()) if run.name == (name or run.name)]
+    if name and not found:
+        raise ConfigError(f"There is no run {name!r}.", hint="See `gnomon runs`.")
+    if page is not None:
+        if not name:
+            raise ConfigError("A report is of one run.", hint="Write `gnomon runs NAME --html F`.")
+        page.write_text(report(_home() / name))
+        print(f"Wrote {page}.")
+        return
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        return
+    for run in found:
+        loss = "-" if run.loss is None else f"{run.loss:.4f}"
+        ended = "finished" if run.finished else ""
+        print(
+            f"{run.name:<20}{run.model:<18}{run.step:>8,}/{run.steps:<8,} loss {loss:<8} "
+            f"{run.tokens_per_s:>10,.0f} tokens/s  MFU {run.mfu:.1%}  {ended}"
+        )
+
+
+def _home() -> Path:
+    return load().settings.home / "runs"

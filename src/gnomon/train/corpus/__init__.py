@@ -1,0 +1,1 @@
+"""Raw text to a corpus: read, extract, judge, deduplicate, decontaminate, scrub, write, forget."""
