@@ -56,6 +56,7 @@ def evaluate(
         data=data,
         limit=limit,
         models=None if words_alone else loaded.settings.models_dir,
+        settings=loaded.settings.answer,
         args=dict(map(_argument, arguments or ())),
     )
     chosen = named(names or ())

@@ -28,7 +28,7 @@ from gnomon.models.minilm import MiniLM
 from gnomon.models.scorer import MiniLMScorer
 from gnomon.models.static import StaticVectors
 from gnomon.record.store import SqliteRecord
-from gnomon.settings import Settings
+from gnomon.settings import AnswerSettings, Settings
 from gnomon.types import Answer, Citation
 
 
@@ -72,7 +72,9 @@ class Local:
 class Inside:
     """A record, an index and an answerer of its own, in a folder that vanishes at the end."""
 
-    def __init__(self, folder: Path, history: History, models: Local) -> None:
+    def __init__(
+        self, folder: Path, history: History, models: Local, settings: AnswerSettings
+    ) -> None:
         """Load the history; the folder must not exist yet."""
         folder.mkdir(parents=True)
         self._folder = folder
@@ -94,7 +96,7 @@ class Inside:
             models,
             self._clock,
             RandomIds(),
-            Settings(),
+            Settings(answer=settings),
             lambda moment: [],
         )
 
@@ -123,6 +125,7 @@ class Inside:
             asked,
             record=self.record,
             index=self.index,
+            likeness=self._answerer.likeness(),
         )
         keys = tuple(f.document.key for f in found.documents[:limit])
         return Ranked(keys=keys, took_ms=_since_ms(began_s))

@@ -24,6 +24,7 @@ from gnomon.eval.houses import Inside, Local, Outside
 from gnomon.eval.results import Result, machine
 from gnomon.record.store import SqliteRecord
 from gnomon.record.transfer import export_file
+from gnomon.settings import AnswerSettings
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     models: Path | None = None
     """The folder of the weights; None measures words alone."""
+    settings: AnswerSettings = AnswerSettings()
+    """As `[answer]` of the settings has it."""
     args: dict[str, str] = {}
     seed: int = 7
 
@@ -96,7 +99,7 @@ async def run(
         async def house(name: str, history: History) -> House:
             if client is not None:
                 return Outside(client)
-            made = Inside(Path(scratch) / _folder(name), history, models)
+            made = Inside(Path(scratch) / _folder(name), history, models, wanted.settings)
             opened.append(made)
             return made
 
@@ -116,6 +119,7 @@ async def run(
             "models": models.names if client is None else [],
             "limit": wanted.limit,
             "args": wanted.args,
+            "answer": wanted.settings.model_dump() if client is None else {},
         },
         machine=machine(),
         took_s=round(time.perf_counter() - began, 1),

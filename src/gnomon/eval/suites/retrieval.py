@@ -7,14 +7,14 @@ figures use (k1 1.5, b 0.75, English stop words left out, no stemming).
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gnomon.answer.base import Question
 from gnomon.eval.base import Bench, Figure, History, Suite
+from gnomon.eval.bm25 import PlainBM25
 from gnomon.eval.figures import Figures
 from gnomon.eval.rows import rows
 from gnomon.types import Document, Upsert
@@ -23,41 +23,6 @@ _SETS = "cranfield,cisi,npl"
 _SEEN = datetime(2024, 1, 1, tzinfo=UTC)
 _DEPTH = 50
 _TOP = 10
-# The list that published figures with this BM25 use.
-# ruff: noqa: SIM905 - a list of words reads best as one text
-_STOP = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then "
-    "there these they this to was will with".split()
-)
-
-
-class PlainBM25:
-    """BM25 as textbooks have it."""
-
-    def __init__(self, texts: Mapping[str, str], *, k1: float = 1.5, b: float = 0.75) -> None:
-        """Over these texts by key."""
-        self._postings: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        counts = {key: Counter(_terms(text)) for key, text in texts.items()}
-        mean = sum(sum(c.values()) for c in counts.values()) / max(1, len(counts))
-        for key, count in counts.items():
-            length = k1 * (1 - b + b * sum(count.values()) / mean)
-            for term, n in count.items():
-                self._postings[term].append((key, n * (k1 + 1) / (n + length)))
-        self._count = len(texts)
-
-    def rank(self, text: str, limit: int) -> list[str]:
-        """Keys, best first."""
-        scores: Counter[str] = Counter()
-        for term in _terms(text):
-            found = self._postings.get(term, ())
-            idf = math.log(1 + (self._count - len(found) + 0.5) / (len(found) + 0.5))
-            for key, weight in found:
-                scores[key] += idf * weight  # type: ignore[assignment]
-        return [key for key, _ in scores.most_common(limit)]
-
-
-def _terms(text: str) -> list[str]:
-    return [w for w in re.findall(r"[a-z0-9]{2,}", text.lower()) if w not in _STOP]
 
 
 def ndcg(ranking: Sequence[str], relevant: set[str], depth: int = _TOP) -> float:
