@@ -91,19 +91,19 @@ def time_of(document: Document) -> datetime:
 
 
 def _reranked(found: Sequence[Found], asked: Plan, likeness: Likeness | None) -> list[Found]:
-    """Words, word vectors and the sentence model together; what was not read stays behind."""
+    """What the sentence model read, by words and meaning together; behind it the index's order."""
     ordered = sorted(found, key=lambda f: -f.hit.score)
-    best = max((f.hit.lexical for f in ordered), default=0.0) or 1.0
     alike = likeness(asked.search_text, [f.document for f in ordered]) if likeness else {}
+    best = max((f.hit.lexical for f in ordered), default=0.0) or 1.0
     out = []
     for f in ordered:
-        words = f.hit.lexical / best + _VECTORS * max(f.hit.vector, 0.0)
         cosine = alike.get(f.document.seq)
+        words = f.hit.lexical / best + _VECTORS * max(f.hit.vector, 0.0)
         match = (words + _MODEL * (cosine or 0.0)) / (1.0 + _VECTORS + _MODEL)
         score = (1.0 - asked.recency) * match + asked.recency * f.hit.recency
         out.append(structs.replace(f, alike=cosine, score=score))
-    out.sort(key=lambda f: (alike != {} and f.alike is None, -f.score))
-    return out
+    read = sorted((f for f in out if f.alike is not None), key=lambda f: -f.score)
+    return [*read, *(f for f in out if f.alike is None)]
 
 
 def _search(
@@ -149,7 +149,7 @@ def _hits(index: Index, query: Query, within: tuple[str, ...]) -> Sequence[Hit]:
 
 def _telling(text: str) -> str:
     """The words of a question that say something; all of it where none does."""
-    return " ".join(dict.fromkeys(w.text for w in content(text))) or text
+    return " ".join(w.text for w in content(text)) or text
 
 
 def _read(hits: Sequence[Hit], record: Record, asked: Plan) -> list[Found]:

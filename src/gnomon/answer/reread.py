@@ -19,7 +19,7 @@ from gnomon.types import Document
 
 READ_CHARS = 700
 """How much of a document's beginning the model reads, besides its title."""
-_BATCH = 4
+_BATCH = 2
 _KEPT = 20_000
 
 
@@ -46,14 +46,17 @@ class Reader:
         asked = embedder.embed([text])[0]
         known = self._recall(embedder.name, documents)
         unread = [d for d in documents if d.seq not in known]
+        last_s = spent_s = self._clock.monotonic() - began_s
         for first in range(0, len(unread), _BATCH):
-            if self._clock.monotonic() - began_s >= budget_s:
+            if spent_s + last_s > budget_s:
                 break
             batch = unread[first : first + _BATCH]
             vectors = embedder.embed([f"{d.title}\n{d.text[:READ_CHARS]}" for d in batch])
             read = {d.seq: v.astype(np.float16) for d, v in zip(batch, vectors, strict=True)}
             self._remember(embedder.name, read)
             known |= read
+            now_s = self._clock.monotonic() - began_s
+            last_s, spent_s = now_s - spent_s, now_s
         return {seq: float(vector.astype(np.float32) @ asked) for seq, vector in known.items()}
 
     def _recall(self, name: str, documents: Sequence[Document]) -> dict[int, NDArray[np.float16]]:

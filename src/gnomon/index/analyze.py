@@ -141,7 +141,11 @@ def parse(text: str) -> Parsed:
         wanted = parsed.must if sign == "+" or not bare else parsed.should
         target = parsed.must_not if sign == "-" else wanted
         for group in _groups(found, together=not bare or bool(sign)):
-            if len(seen) < MAX_QUERY_TERMS and (sign, group) not in seen:
+            if (sign, group) in seen:
+                # What is said twice counts twice, as in every BM25.
+                if target is parsed.should and len(target) < MAX_QUERY_TERMS:
+                    target.append(group)
+            elif len(seen) < MAX_QUERY_TERMS:
                 seen.add((sign, group))
                 target.append(group)
         if sign != "-":
