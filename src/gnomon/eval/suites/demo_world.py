@@ -1,0 +1,162 @@
+"""The demo world for a month: every answer judged by the town's own truth at that moment.
+
+Questions are asked at moments spread over the month, and five seconds after a fact's change became
+known, where an answer is either new or stale. A citation is right if its document states the value
+that was right; the town knows which do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+from gnomon.answer.base import Question
+from gnomon.clock import ManualClock
+from gnomon.eval.base import Bench, Figure, History, House, Suite
+from gnomon.eval.figures import Figures
+from gnomon.testing.world import DemoTown, Judged, Outcome, TruthQuestion, judge
+
+_START = datetime(2026, 10, 20, 12, tzinfo=UTC)
+_MOMENTS = 6
+_CHANGES = 120
+_JUST = timedelta(seconds=5)
+_LAGS = (
+    ("within an hour", timedelta(hours=1)),
+    ("within a day", timedelta(days=1)),
+    ("within a week", timedelta(days=7)),
+    ("later", timedelta.max),
+)
+
+
+async def run(bench: Bench) -> list[Figure]:
+    """Figures of each seed."""
+    figures: list[Figure] = []
+    days = int(bench.args.get("days", "30"))
+    for seed in bench.listed("seeds", "21"):
+        figures += await _seed(bench, int(seed), timedelta(days=days))
+    return figures
+
+
+async def _seed(bench: Bench, seed: int, life: timedelta) -> list[Figure]:
+    end = _START + life
+    clock = ManualClock(end)
+    town = DemoTown(seed=seed, start=_START, clock=clock)
+    await town.start()
+    try:
+        house = await bench.house(f"demo {seed}", await asyncio.to_thread(_history, town, end))
+    finally:
+        await town.stop()
+    langs = bench.listed("langs", "en")
+    tally = _Tally(f"seed {seed}", bench)
+    for moment in (end - life * n / _MOMENTS for n in reversed(range(_MOMENTS))):
+        asked = await asyncio.to_thread(town.truth.questions, moment, langs)
+        chosen = bench.rng.permutation(len(asked))[: bench.limit]
+        for i in sorted(chosen):
+            await tally.ask(house, asked[i], moment)
+        bench.tell(f"seed {seed}: {len(chosen)} questions as of {moment:%Y-%m-%d %H:%M}")
+    changes = await asyncio.to_thread(_changes, town, end)
+    picked = bench.rng.permutation(len(changes))[: min(bench.limit or _CHANGES, _CHANGES)]
+    for i in sorted(picked):
+        topic, known_at = changes[i]
+        moment = known_at + _JUST
+        for asked_now in await asyncio.to_thread(town.truth.questions, moment):
+            if asked_now.topic == topic and asked_now.answerable and asked_now.since == known_at:
+                await tally.just(house, asked_now, moment)
+                break
+    return tally.figures()
+
+
+def _history(town: DemoTown, end: datetime) -> History:
+    return list(town.history(end))
+
+
+def _changes(town: DemoTown, end: datetime) -> list[tuple[str, datetime]]:
+    """(topic, when it became known) of every lasting fact that replaced another one."""
+    world = town.world
+    found: set[tuple[str, datetime]] = set()
+    for topic in world.topics(end):
+        if world.lasts(topic.id):
+            spans = town.truth.spans(topic.id, end)
+            found |= {(topic.id, s.known_at) for s in spans[1:] if s.known_at is not None}
+    return sorted((c for c in found if c[1] + _JUST <= end), key=lambda c: (c[1], c[0]))
+
+
+class _Tally:
+    """What was asked of one town."""
+
+    def __init__(self, case: str, bench: Bench) -> None:
+        self._out = Figures(case, bench.rng)
+        self._judged: list[Judged] = []
+        self._by_lag: dict[str, list[bool]] = defaultdict(list)
+        self._stale: list[bool] = []
+        self._stale_just: list[bool] = []
+        self._right_just: list[bool] = []
+        self._precision: list[bool] = []
+        self._recall: list[bool] = []
+        self._took: list[float] = []
+        self._rumours: list[bool] = []
+
+    async def ask(self, house: House, question: TruthQuestion, moment: datetime) -> None:
+        """One question at a moment of the month."""
+        asked = await house.ask(Question(text=question.text, as_of=moment))
+        answer = asked.answer
+        self._took.append(asked.took_ms)
+        judged = judge(question, answer)
+        self._judged.append(judged)
+        if not question.answerable:
+            return
+        right = judged.outcome is Outcome.RIGHT
+        self._stale.append(judged.outcome is Outcome.OUTDATED)
+        if question.since is not None:
+            lag = moment - question.since
+            self._by_lag[next(name for name, most in _LAGS if lag <= most)].append(right)
+        if question.trap == "rumour":
+            self._rumours.append(judged.outcome in (Outcome.RIGHT, Outcome.MISSED))
+        if not answer.abstained:
+            cited = [c.key for c in answer.citations]
+            self._precision += [key in question.supporting for key in cited]
+            self._recall.append(bool(set(cited) & set(question.supporting)))
+
+    async def just(self, house: House, question: TruthQuestion, moment: datetime) -> None:
+        """One question right after the fact changed."""
+        judged = judge(
+            question, (await house.ask(Question(text=question.text, as_of=moment))).answer
+        )
+        self._stale_just.append(judged.outcome is Outcome.OUTDATED)
+        self._right_just.append(judged.outcome is Outcome.RIGHT)
+
+    def figures(self) -> list[Figure]:
+        """All figures."""
+        out = self._out
+        answerable = [j for j in self._judged if j.question.answerable]
+        outcomes = [j.outcome for j in answerable]
+        out.share("right", [o is Outcome.RIGHT for o in outcomes])
+        out.share("right in the first sentence", [j.leads for j in answerable])
+        for name, _ in _LAGS:
+            out.share(f"right, known {name}", self._by_lag[name])
+        out.share("stale", self._stale)
+        out.share("stale, 5 s after the change was seen", self._stale_just)
+        out.share("right, 5 s after the change was seen", self._right_just)
+        out.share("missed", [o is Outcome.MISSED for o in outcomes])
+        out.share("not taken in by a rumour", self._rumours)
+        for trap, name in (("near_miss", "never told"), ("not_yet", "not told yet")):
+            silent = [
+                j.outcome is Outcome.ABSTAINED
+                for j in self._judged
+                if not j.question.answerable and j.question.trap == trap
+            ]
+            out.share(f"silent, {name}", silent)
+        out.share("citations that state the right value", self._precision)
+        out.share("answers with such a citation", self._recall)
+        out.percentile("answer, median", self._took, 50)
+        out.percentile("answer, 95th", self._took, 95)
+        return out.list
+
+
+SUITE = Suite(
+    name="demo-world",
+    title="A month of the demo world: right, stale, rumours, silence, citations",
+    run=run,
+    inside_only=True,
+)
