@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, forge, lists, measuring, people
+from gnomon.commands import asking, corpus, forge, lists, measuring, people
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.commands.mcp import mcp
@@ -47,6 +47,7 @@ asking.register(app)
 app.command()(mcp)
 measuring.register(app)
 forge.register(app)
+corpus.register(app)
 
 _SHOWN_SKIPS = 20
 

@@ -41,7 +41,7 @@ def bands(words: Hashes) -> Hashes | None:
 
 
 def clusters(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """For each of `count` texts, the first text that `pairs` tie it to, over any number of steps."""
+    """For each of `count` texts, the first that `pairs` tie it to, in any number of steps."""
     first = np.arange(count, dtype=np.int64)
     if not len(pairs):
         return first

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gnomon.train.corpus.words import Ids, Vocabulary, grams
+from gnomon.train.corpus.words import Hashes, Ids, Vocabulary, grams
 
 
 class Verdict(NamedTuple):
@@ -45,7 +45,7 @@ _POLICIES = (
     "use cookies",
 )
 _LINE_END = (".", "?", "!", '"', "'")
-_STOPS = tuple(".?!。．？！…‼‽⁇⁈⁉؟۔।॥։።၊။។៕᙮｡⸮")[:]
+_STOPS = tuple(".?!。．？！…‼‽⁇⁈⁉؟۔।॥։።၊။។៕᙮｡⸮")
 _SENTENCES = 5
 
 
@@ -94,7 +94,7 @@ class Rules:
         return ""
 
     @staticmethod
-    def _top(hashes: np.ndarray, lengths: Ids, n: int, allowed: float) -> bool:
+    def _top(hashes: Hashes, lengths: Ids, n: int, allowed: float) -> bool:
         """Whether the most frequent n-gram, the first of equals, takes more than `allowed`."""
         ordered = np.sort(hashes)
         changes = np.flatnonzero(ordered[1:] != ordered[:-1])
@@ -209,14 +209,15 @@ def _repeats(parts: Sequence[str]) -> tuple[int, int]:
     return count, size
 
 
-def _again(hashes: np.ndarray) -> Ids:
+def _again(hashes: Hashes) -> Ids:
     """Positions of values that stand earlier too."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    return order[1:][ordered[1:] == ordered[:-1]]
+    again: Ids = order[1:][ordered[1:] == ordered[:-1]]
+    return again
 
 
-def _repeated(hashes: np.ndarray, ends: Ids, n: int) -> int:
+def _repeated(hashes: Hashes, ends: Ids, n: int) -> int:
     """Characters in n-grams that stood earlier, each word counted once, from left to right."""
     seen: set[int] = set()
     size = at = 0

@@ -1,0 +1,1 @@
+"""Texts to tokens: train a tokenizer, encode a corpus into shards."""
