@@ -1,0 +1,129 @@
+"""Rules, near-duplicates and scrubbing, on texts whose fate is plain."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnomon.train.corpus.minhash import bands, clusters, equal_pairs
+from gnomon.train.corpus.rules import Rules, _repeated
+from gnomon.train.corpus.scrub import scrub
+from gnomon.train.corpus.words import Vocabulary, grams, plain_hashes, split_piece
+
+
+def prose(seed: int, sentences: int = 30) -> str:
+    rng = random.Random(seed)
+    words = [f"{a}{b}" for a in ("river", "stone", "lamp", "field") for b in ("s", "ing", "er", "")]
+    out = [
+        f"The {rng.choice(words)} of {rng.choice(words)} and {rng.choice(words)} that "
+        f"{rng.choice(words)} have {rng.choice(words)} with {rng.choice(words)}."
+        for _ in range(sentences)
+    ]
+    return "\n".join(" ".join(out[i : i + 5]) for i in range(0, len(out), 5))
+
+
+def test_prose_is_kept_and_unchanged() -> None:
+    text = prose(1)
+    assert Rules().judge(text) == ("", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        (prose(2, 3), "gopher.short"),
+        (prose(1) + "\nAn open { bracket stands here.", "c4.curly_bracket"),
+        (prose(1) + "\nThen lorem ipsum follows here.", "c4.lorem_ipsum"),
+        ("\n".join([prose(2, 5)] * 4), "gopher.repeated_lines"),
+        (" ".join(f"{i}.5 {i * 7919}" for i in range(200)), "gopher.no_letters"),
+        (prose(2).replace(".", ""), "fineweb.line_ends"),
+        (prose(2).replace("\n", " ").replace(".", "", 28), "c4.few_sentences"),
+        (" ".join(f"zebra{i} lion{i % 7}" for i in range(100)), "gopher.stop_words"),
+        (prose(2) + " and on we go, and on we go" * 60 + ".", "gopher.top_3_gram"),
+    ],
+)
+def test_each_fault_has_its_reason(text: str, reason: str) -> None:
+    assert Rules().judge(text).reason == reason
+
+
+def test_lines_about_scripts_and_cookies_go_and_the_rest_stays() -> None:
+    text = prose(3)
+    dirty = f"Please enable JavaScript to read.\n{text}\nWe have a cookie policy for you."
+    assert Rules().judge(dirty) == ("", text)
+
+
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_the_cheap_bound_never_hides_a_repeat(numbers: list[int]) -> None:
+    rules = Rules()
+    text = " ".join("word" * (1 + n) for n in numbers)
+    ids = rules._vocabulary.ids(text)
+    lengths = np.concatenate([[0], np.cumsum(rules._vocabulary.lengths[ids])])
+    over = any(
+        _repeated(grams(ids, n), lengths, n) > share * len(text)
+        for n, share in ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
+    )
+    found = rules._repetition(text, ids)
+    assert over == found.startswith("gopher.repeated") or found.startswith("gopher.top")
+
+
+def test_words_are_parted_as_english_does() -> None:
+    assert split_piece("\"Don't,") == ['"', "Do", "n't", ","]
+    assert split_piece("U.S.") == ["U.S."]
+    assert split_piece("(well-known).") == ["(", "well", "-", "known", ")", "."]
+
+
+@given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc", "Cs"]), max_size=30))
+def test_no_letter_of_a_piece_is_lost(piece: str) -> None:
+    assert "".join(split_piece(piece)) == piece
+
+
+def test_sentences_end_where_a_word_follows_the_stop() -> None:
+    count = Vocabulary().sentences
+    assert count("One is here. Two is here! Is it three?") == 3
+    assert count("Version 3.5 of the U.S. edition.") == 1
+
+
+def test_near_duplicates_meet_and_others_do_not() -> None:
+    text = prose(4, 100)
+    near = text.replace("The river", "A river", 1)
+    a, b, c = (bands(plain_hashes(t)) for t in (text, near, prose(5, 100)))
+    assert a is not None and b is not None and c is not None
+    assert np.any(a == b)
+    assert not np.any(a == c)
+    assert bands(plain_hashes("four words are few")) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40))
+def test_clusters_are_those_of_a_plain_search(edges: list[tuple[int, int]]) -> None:
+    found = clusters(np.array(edges, np.int64).reshape(-1, 2), 31)
+    groups = [{n} for n in range(31)]
+    for a, b in edges:
+        one = next(g for g in groups if a in g)
+        two = next(g for g in groups if b in g)
+        if one is not two:
+            one |= two
+            groups.remove(two)
+    assert found.tolist() == [min(next(g for g in groups if n in g)) for n in range(31)]
+
+
+def test_equal_values_become_pairs() -> None:
+    pairs = equal_pairs(np.array([7, 5, 7, 7], np.uint64), np.arange(4))
+    assert pairs.tolist() == [[0, 2], [2, 3]]
+
+
+def test_personal_data_are_replaced_and_figures_stay() -> None:
+    text = (
+        "Write to jane.doe+x@mail.example.co.uk or call +49 30 1234567, (212) 555-0187, "
+        "from 8.8.8.8 and 2606:4700::1111; not 10.0.0.1, version 1.2.3.4.5, 2024-05-17 or 12:30:45."
+    )
+    clean, found = scrub(text)
+    assert "jane" not in clean and "8.8.8.8" not in clean and "1234567" not in clean
+    assert "2606" not in clean and "0187" not in clean
+    assert "10.0.0.1" in clean and "1.2.3.4.5" in clean and "2024-05-17" in clean
+    assert "12:30:45" in clean
+    assert found == {"email": 1, "phone": 2, "ip": 2}
