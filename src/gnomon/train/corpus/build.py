@@ -3,7 +3,7 @@
 1. Judge, in parallel: each unit is read, extracted, identified, judged, compared with the
    evaluation sets and scrubbed; what stays is written with its signature.
 2. Deduplicate: equal and nearly equal texts over all units; the first of each stays. Signatures
-   are compared band by band, so memory holds 16 bytes a text and no text.
+   are compared band by band, so memory holds one band of all texts, and the pairs that agree.
 3. Write, in parallel: one shard for each unit that has something left, and last the manifest.
 
 Every step ends with a rename, so a build killed at any moment goes on where it was. What comes out
