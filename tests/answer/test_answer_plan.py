@@ -71,6 +71,10 @@ def test_words_of_time_become_a_window(question: str, since: str | None, until: 
         ("Who is mayor, as of 2025-01-01?", "2025-01-02"),
         ("Is the bridge open as of 3 hours ago?", "2026-11-23T09:00"),
         ("As of 9 am, is the bridge open?", "2026-11-23T09:00"),
+        ("As of 9 am CET, is the bridge open?", "2026-11-23T08:00"),
+        ("Was the bridge open at 14:05 EST yesterday?", "2026-11-22T19:05"),
+        ("Was the bridge open at 14:05 UTC+5:30 yesterday?", "2026-11-22T08:35"),
+        ("Was the bridge open at 2 pm PDT yesterday?", "2026-11-22T21:00"),
         ("Who was mayor as of 2026-11-20T08:30Z?", "2026-11-20T08:30"),
     ],
 )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from gnomon.answer import times
 from gnomon.answer.base import Plan, Question, Turn
 from gnomon.answer.words import Word, content, fold, words
 from gnomon.errors import ContentError
@@ -100,7 +101,13 @@ _ELLIPSIS = re.compile(
     re.IGNORECASE,
 )
 _WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_CLOCK = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s?(?P<half>[ap]\.?m\b\.?)?"
+_OFFSETS_H = {
+    "utc": 0, "gmt": 0, "z": 0, "wet": 0, "bst": 1, "west": 1, "cet": 1, "cest": 2, "eet": 2,
+    "eest": 3, "msk": 3, "ist": 5.5, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "brt": -3,
+    "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
+}  # fmt: skip
+_ZONE = rf"(?:\s?(?P<zone>(?:utc|gmt)[+-]\d{{1,2}}(?::?\d\d)?|(?:{'|'.join(_OFFSETS_H)})\b))?"
+_CLOCK = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s?(?P<half>[ap]\.?m\b\.?)?" + _ZONE
 _DAY_WORD = (
     rf"(?P<day>today|yesterday|(?:last |on )?(?:{'|'.join(_WEEKDAYS)})|\d{{4}}-\d{{2}}-\d{{2}})"
 )
@@ -116,7 +123,7 @@ _AS_OF = (
     re.compile(rf"[,(]?\s*\bas of {_DAY_WORD}[)]?", re.IGNORECASE),
     re.compile(
         r"[,(]?\s*\bat (?P<hour>\d{1,2})(?::(?P<minute>\d{2})\s?(?P<half>[ap]\.?m\b\.?)?"
-        rf"|\s?(?P<half2>[ap]\.?m\b\.?))\s+{_DAY_WORD}[)]?",
+        rf"|\s?(?P<half2>[ap]\.?m\b\.?)){_ZONE}\s+{_DAY_WORD}[)]?",
         re.IGNORECASE,
     ),
 )  # fmt: skip
@@ -127,7 +134,8 @@ _LAST = re.compile(
     re.IGNORECASE,
 )
 _SINCE = re.compile(
-    rf"\bsince (?P<day>yesterday|{'|'.join(_WEEKDAYS)}|{_ISO}|this morning)\b", re.IGNORECASE
+    rf"\bsince (?P<day>yesterday|{'|'.join(_WEEKDAYS)}|{_ISO}|this morning)\b(?! (?:at )?\d)",
+    re.IGNORECASE,
 )
 _NAMED_DAY = re.compile(
     r"\b(?P<day>today|tonight|this morning|yesterday|last night|heute|gestern|aujourd'hui|hoy"
@@ -144,7 +152,7 @@ _SAYS_NOTHING = frozenset(
     "long far old tall big large often kind type sort".split()
 )
 """Words that ask without saying what about."""
-_YEAR = re.compile(r"\bin (?P<year>20\d\d)\b")
+_YEAR = re.compile(r"\b(?:in|during) (?P<year>(?:19|20)\d\d)\b")
 
 
 def plan(question: Question, now: datetime) -> Plan:
@@ -293,11 +301,34 @@ def _moment(match: re.Match[str], now: datetime) -> datetime | None:
         hour = hour % 12 + (12 if half.startswith("p") else 0)
     if hour > 23 or minute > 59:
         return None
-    return day + timedelta(hours=hour, minutes=minute)
+    return day + timedelta(hours=hour, minutes=minute) - _offset(got.get("zone") or "")
+
+
+def _offset(zone: str) -> timedelta:
+    """How far a zone is ahead of UTC."""
+    zone = zone.lower()
+    if zone in _OFFSETS_H:
+        return timedelta(hours=_OFFSETS_H[zone])
+    match = re.fullmatch(r"(?:utc|gmt)([+-])(\d{1,2}):?(\d\d)?", zone)
+    if match is None:
+        return timedelta()
+    ahead = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
+    return ahead if match[1] == "+" else -ahead
 
 
 def _window(text: str, now: datetime) -> tuple[datetime | None, datetime | None, str]:
     """The time that the words name, and how they were understood."""
+    if (start := _spell(text, now)) is not None:
+        return start
+    if (found := times.named(text, now)) is not None:
+        parts = [f"since {_shown(found.since)}"] if found.since else []
+        parts += [f"before {_shown(found.until)}"] if found.until else []
+        return found.since, found.until, f"“{found.words}” was read as {' and '.join(parts)}."
+    return _day_or_year(text, now)
+
+
+def _spell(text: str, now: datetime) -> tuple[datetime, None, str] | None:
+    """`since Tuesday`, `the last 3 days`: the commonest forms, without any library."""
     today = _midnight(now)
     if match := _SINCE.search(text):
         day = match["day"].lower()
@@ -308,6 +339,11 @@ def _window(text: str, now: datetime) -> tuple[datetime | None, datetime | None,
         start = _back(now, int(match["count"] or 1) * _UNIT[match["unit"].lower()])
         if start is not None:
             return start, None, f"“{match[0]}” was read as since {_shown(start)}."
+    return None
+
+
+def _day_or_year(text: str, now: datetime) -> tuple[datetime | None, datetime | None, str]:
+    today = _midnight(now)
     if match := _NAMED_DAY.search(text):
         word = (match["day"] or match["iso"] or match["weekday"]).lower()
         start = _day(word, now)
@@ -315,7 +351,7 @@ def _window(text: str, now: datetime) -> tuple[datetime | None, datetime | None,
             # What happened on a day is reported on that day and the next.
             until = None if start >= today else start + timedelta(days=2)
             return start, until, f"“{match[0]}” was read as {_shown(start)[:10]} (UTC)."
-    if (match := _YEAR.search(text)) and 2000 <= int(match["year"]) <= now.year:
+    if (match := _YEAR.search(text)) and 1990 <= int(match["year"]) <= now.year:
         start = datetime(int(match["year"]), 1, 1, tzinfo=UTC)
         return start, start.replace(year=start.year + 1), ""
     return None, None, ""

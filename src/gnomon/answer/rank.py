@@ -91,7 +91,7 @@ def time_of(document: Document) -> datetime:
 
 
 def _reranked(found: Sequence[Found], asked: Plan, likeness: Likeness | None) -> list[Found]:
-    """What the sentence model read, by words and meaning together; behind it the index's order."""
+    """The first, as far as the model has read, by words and meaning; then the index's order."""
     ordered = sorted(found, key=lambda f: -f.hit.score)
     alike = likeness(asked.search_text, [f.document for f in ordered]) if likeness else {}
     best = max((f.hit.lexical for f in ordered), default=0.0) or 1.0
@@ -102,8 +102,9 @@ def _reranked(found: Sequence[Found], asked: Plan, likeness: Likeness | None) ->
         match = (words + _MODEL * (cosine or 0.0)) / (1.0 + _VECTORS + _MODEL)
         score = (1.0 - asked.recency) * match + asked.recency * f.hit.recency
         out.append(structs.replace(f, alike=cosine, score=score))
-    read = sorted((f for f in out if f.alike is not None), key=lambda f: -f.score)
-    return [*read, *(f for f in out if f.alike is None)]
+    # As far as all have been read: one that happens to be remembered jumps no queue.
+    read = next((i for i, f in enumerate(out) if f.alike is None), len(out))
+    return sorted(out[:read], key=lambda f: -f.score) + out[read:]
 
 
 def _search(
