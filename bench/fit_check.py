@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from answer_bench import rows
 from gnomon.answer.check import PARTLY_FROM, Evidence, judge
 from gnomon.answer.support import Read, Signals, nearest, signals
 from gnomon.answer.text import sentences
 from gnomon.answer.words import content
 from gnomon.clock import ManualClock
+from gnomon.eval.rows import rows
 from gnomon.models.minilm import MiniLM
 from gnomon.models.static import StaticVectors
 from gnomon.testing.world import DemoTown

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.answer.text import MAX_SENTENCE_CHARS, around, boundary, passages, sentences
+from gnomon.answer.words import stems, words
 
 
 def cut(text: str) -> list[str]:
@@ -82,3 +83,10 @@ def test_boundary_never_lies_behind_the_place_and_begins_a_sentence() -> None:
 def test_long_texts_are_cut_in_linear_time() -> None:
     assert len(sentences("word " * 100_000)) >= 500
     assert len(sentences("." * 100_000)) <= 200
+
+
+def test_words_of_other_scripts_are_whole() -> None:
+    assert [w.text for w in words("3天前发生")] == ["3", "天前", "前发", "发生"]
+    assert [w.text for w in words("2 घंटे पहले")] == ["2", "घंटे", "पहले"]
+    assert stems("новые мосты") == stems("новый мост")
+    assert stems("نَدِيّ") == stems("ندي")

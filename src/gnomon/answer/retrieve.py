@@ -183,7 +183,7 @@ def _pattern(terms: Sequence[str]) -> re.Pattern[str]:
     wide = [re.escape(f) for f in known if _WIDE.match(f)]
     parts = []
     if spaced:
-        parts.append(rf"(?<!\w)(?:{'|'.join(spaced)})[\w'’.]*")
+        parts.append(rf"(?<!\w)(?:{'|'.join(spaced)})[\w'’.\u064b-\u065f\u0900-\u0963]*")
     parts += wide
     return re.compile("|".join(parts) or r"(?!)")
 

@@ -16,11 +16,19 @@ from functools import lru_cache
 
 import msgspec
 
+from gnomon.index.inflect import stem_of
+
+_WIDE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
+# Vowel signs and marks are no letters to `\w`, but a word does not end at them.
+_LETTER = (
+    rf"(?:[^\W_{_WIDE}]"
+    r"|[\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0963\u0981-\u0d7f\u200c\u200d])"
+)
 _TOKEN = re.compile(
-    r"(?P<wide>[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+)"
+    rf"(?P<wide>[{_WIDE}]+)"
     r"|\d+(?:[.,]\d+)+"
     r"|(?:[^\W\d_]\.){2,}"
-    r"|[^\W_]+(?:['’][^\W_]+)*"
+    rf"|{_LETTER}+(?:['’]{_LETTER}+)*"
 )
 
 STOP_WORDS = frozenset(
@@ -162,7 +170,11 @@ def stem(token: str) -> str:
     folded = folded.replace(".", "") if not folded[:1].isdigit() else folded.replace(",", "")
     if folded in _IRREGULAR:
         return _IRREGULAR[folded]
-    if len(folded) <= 3 or not folded.isascii() or not folded.isalpha():
+    if len(folded) <= 3:
+        return folded
+    if not folded.isascii():
+        return stem_of(folded) or folded
+    if not folded.isalpha():
         return folded
     return _inflection(folded)
 

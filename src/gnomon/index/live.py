@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from gnomon.clock import to_us
 from gnomon.errors import StoreError
-from gnomon.index import analyze, near
+from gnomon.index import analyze, inflect, near
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
 from gnomon.index.files import (
     Meta,
@@ -189,6 +189,8 @@ class LiveIndex:
                 # A title counts twice.
                 title = [t for word in analyze.words(document.title) for t in analyze.terms(word)]
                 row["body"] = " ".join((*title, analysed.terms[i]))
+            if stems := inflect.of_text(texts[i], document.lang):
+                row["body"] = " ".join((row["body"], inflect.APART, *stems))
             self._writer.add_json(orjson.dumps(row).decode())
         starts = [entry.start_us for entry, _ in puts]
         self._shelf.append(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gnomon.clock import from_us, to_us
 from gnomon.errors import StoreError
-from gnomon.index import near
+from gnomon.index import inflect, near
 from gnomon.index.analyze import Parsed, is_paired, is_tag
 from gnomon.index.base import Hit, Query
 from gnomon.index.files import native
@@ -233,6 +233,9 @@ class Search:
         if not parsed.should or (parsed.must and not scored):
             return constraints
         words = [(SHOULD, self._group(group)) for group in parsed.should]
+        # What is found only without its ending counts half.
+        stems = (self._group((stem,)) for group in parsed.should for stem in _stems(group))
+        words += [(SHOULD, Q.boost_query(stem, 0.5)) for stem in stems]
         # Where something must occur, the other words only rank. Terms that stand alone in one
         # flat list are the case in which tantivy skips what cannot be among the best.
         if not constraints and not self._narrow:
@@ -384,6 +387,11 @@ class Search:
             seqs = shelf.seq.rows[members[first]].tolist()
             groups.append(_Group(int(members[first[0]]), int(at), tuple(seqs[1:])))
         return groups
+
+
+def _stems(group: Sequence[str]) -> list[str]:
+    """Of a bare word, the stems by which documents in other languages are found."""
+    return inflect.of_query(group[0]) if len(group) == 1 and not is_tag(group[0]) else []
 
 
 def _all_of(*parts: Any) -> Any:
