@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 
+from gnomon.answer.base import Plan
+from gnomon.answer.deep.base import Run
+from gnomon.answer.diff import Difference
+from gnomon.answer.threads import Conversation
 from gnomon.serve.errors import ANTHROPIC_PATH, speaks_openai
+from gnomon.types import Answer, SourceState
 
 _JSON = "application/json"
 _SSE = "text/event-stream"
@@ -97,6 +103,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
+_SPOKEN = (Answer, Plan, Difference, Run, Conversation, SourceState)
+"""What is sent as it is; a citation has its `saved_url` besides."""
+
+
 def install(app: FastAPI) -> None:
     """Serve the document of `app` with what is said here."""
     plain = app.openapi
@@ -113,7 +123,7 @@ def _complete(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)  # Ours are refused in the shape of their path.
-    schemas |= _SCHEMAS
+    schemas |= _SCHEMAS | _spoken()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             responses = operation["responses"]
@@ -126,6 +136,17 @@ def _complete(document: dict[str, Any]) -> None:
             for status, description in _MORE.get((method, path), {}).items():
                 responses[status] = {"description": description}
             responses["default"] = _refusal(path)
+
+
+def _spoken() -> dict[str, Any]:
+    _, found = msgspec.json.schema_components(_SPOKEN, ref_template="#/components/schemas/{name}")
+    found["Citation"]["properties"]["saved_url"] = dict(_STRING)
+    found["Citation"]["required"].append("saved_url")
+    for name in found:
+        # What has a default is always sent, too.
+        if "properties" in found[name]:
+            found[name]["required"] = list(found[name]["properties"])
+    return found
 
 
 def _schema(kind: str, held: tuple[str, ...]) -> dict[str, Any]:
