@@ -46,9 +46,19 @@ KINDS = ("f32", "f16", "bf16", "q8_0")
 
 
 def to_gguf(
-    model: Transformer, path: Path, *, tokenizer: Path, end_id: int, kind: str = "f16", name: str
+    model: Transformer,
+    path: Path,
+    *,
+    tokenizer: Path,
+    end_id: int,
+    kind: str = "f16",
+    name: str,
+    chat_template: str = "",
 ) -> None:
-    """Write the model to `path`; matrices as `kind`, vectors and routers in fp32."""
+    """Write the model to `path`; matrices as `kind`, vectors and routers in fp32.
+
+    `chat_template` (Jinja) says how turns become text; without one llama.cpp takes its own.
+    """
     import gguf
 
     shape = model.shape
@@ -58,6 +68,8 @@ def to_gguf(
     writer.add_name(name)
     _describe(writer, shape)
     _tokenizer(writer, tokenizer, shape.vocab, end_id)
+    if chat_template:
+        writer.add_chat_template(chat_template)
     wanted = {
         "f32": gguf.GGMLQuantizationType.F32,
         "f16": gguf.GGMLQuantizationType.F16,
