@@ -81,6 +81,7 @@ class SourceContext:
         health: Health,
         held: Held,
         subscribed: Callable[[str, str], bool] = lambda hub, topic: False,
+        contact: str = "",
     ) -> None:
         self.config = config
         self.settings = settings
@@ -88,6 +89,7 @@ class SourceContext:
         self.clock = clock
         self.rng = rng
         self.limits = limits
+        self.contact = contact
         self._health = health
         self._held = held
         self._subscribed = subscribed

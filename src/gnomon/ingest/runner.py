@@ -239,6 +239,7 @@ class Runner:
                 health=health,
                 held=partial(self._held, config.name),
                 subscribed=partial(self.websub.subscribed, config.name),
+                contact=self._settings.net.contact,
             )
             follow = self._follow(source, self._registry.get(config.type), ctx)
         except ConfigError as error:  # a connector that is gone must not keep others from starting

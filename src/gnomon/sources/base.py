@@ -99,6 +99,11 @@ class Context(Protocol):
         """The operator's bounds on schedules and back-off."""
         ...
 
+    @property
+    def contact(self) -> str:
+        """Whom services may write to (`net.contact`), as the user agent says it; may be empty."""
+        ...
+
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         """The source answered just now, with or without news; shown as its health."""
         ...
@@ -123,6 +128,19 @@ class Context(Protocol):
         may be more than `limit`, and the next page begins just after the last moment.
         """
         ...
+
+
+def require_contact(ctx: Context, who: str) -> None:
+    """Stop before the first request to a service that turns away whom it cannot write to.
+
+    Raises ConfigError `source.needs_contact`.
+    """
+    if not ctx.contact.strip():
+        raise ConfigError(
+            f"{who} wants to know whom it can write to, and net.contact is empty.",
+            code="source.needs_contact",
+            hint="Set net.contact to an e-mail address or a page about you.",
+        )
 
 
 class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -209,6 +209,7 @@ class _Context:
         self.clock = clock
         self.rng = random.Random(seed)
         self.limits = stage.limits
+        self.contact = ""
         self.skipped: Counter[str] = Counter()
         self.ledger = Ledger()
 
