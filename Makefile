@@ -10,30 +10,43 @@ MODELS := $(CURDIR)/.cache/models
 CLIENTS := tests/clients/ai6 tests/clients/ai7
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup clients test test-all lint types docs demo bench release lock clean
+.PHONY: help run setup page clients test test-all lint types docs demo bench release lock clean
+
+# Node.js of the system where it is new enough, else one that pip installs. It builds the page;
+# nothing needs it afterwards.
+NODE_IS_NEW := const [a, b] = process.versions.node.split('.').map(Number); \
+  process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)
+NPM := PATH="$(CURDIR)/$(VENV)/node:$$PATH" npm --prefix web --silent
+PAGE := src/gnomon/serve/page/index.html
+PAGE_SOURCES := docs/reference/openapi.json \
+  $(shell find web -path web/node_modules -prune -o -type f ! -name schema.d.ts -print)
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(VENV)/.run  ## Set everything up and start Gnomon on http://127.0.0.1:8420
+run: $(VENV)/.run $(VENV)/.page  ## Set everything up and start Gnomon on http://127.0.0.1:8420
 	$(BIN)/gnomon up
 
 setup: $(VENV)/.run $(VENV)/.dev  ## Install everything, development tools included
 
-test: $(VENV)/.dev $(VENV)/.models  ## Run the default test suite
+test: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run the default test suite
+	$(NPM) test
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest -m "not slow"
+
+page: $(PAGE)  ## Build the page (web/) into the package
 
 clients: $(addsuffix /node_modules/.package-lock.json,$(CLIENTS))  ## Install the JavaScript clients that tests use
 
-test-all: $(VENV)/.dev $(VENV)/.models  ## Run every test, the slow ones too
+test-all: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run every test, the slow ones too
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest
 
-lint: $(VENV)/.dev  ## Check style, types, floors and generated documents
+lint: $(VENV)/.dev web/node_modules/.package-lock.json  ## Check style, types, floors and generated documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
+	$(NPM) run check
 
 types: $(VENV)/.dev  ## Check types only
 	$(BIN)/mypy
@@ -48,7 +61,7 @@ bench: $(VENV)/.dev $(VENV)/.models  ## Run the benchmarks; results go to bench/
 	$(PIP) install -r requirements/bench.txt
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m bench
 
-release: lint test  ## Build the wheel and the source archive into dist/
+release: lint test $(PAGE)  ## Build the wheel and the source archive into dist/
 	$(PIP) install build
 	$(BIN)/python -m build
 
@@ -57,9 +70,11 @@ lock:  ## Resolve the dependencies anew (needs uv)
 	  uv pip compile pyproject.toml $$( [ $$extra = main ] || echo --extra $$extra ) \
 	    --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --no-header --quiet --output-file requirements/$$extra.txt || exit 1; done
+	uv pip compile --group pyproject.toml:node --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements/node.txt
 
 clean:  ## Remove everything that was built; keeps your data
-	rm -rf $(VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) web/node_modules $(dir $(PAGE)) .cache dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -80,6 +95,26 @@ $(VENV)/.run: $(VENV)/.main requirements/llm.txt
 
 $(VENV)/.dev: $(VENV)/.main requirements/dev.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.node: requirements/node.txt | $(VENV)/bin/python
+	@mkdir -p $(VENV)/node
+	@if npm --version >/dev/null 2>&1 && node -e "$(NODE_IS_NEW)"; then rm -f $(VENV)/node/*; \
+	else $(PIP) install --require-hashes -r requirements/node.txt && \
+	  ln -sf ../bin/node ../bin/npm ../bin/npx $(VENV)/node/; fi
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json web/.npmrc $(VENV)/.node
+	$(NPM) ci
+	@touch $@
+
+$(PAGE): web/node_modules/.package-lock.json $(PAGE_SOURCES)
+	$(NPM) run build -- --logLevel warn
+	@touch $@
+
+# Without a page Gnomon still runs, and its address says how to build it.
+$(VENV)/.page: $(PAGE_SOURCES) | $(VENV)/.main
+	$(MAKE) --no-print-directory page || echo "The page could not be built; the API works without it."
 	@touch $@
 
 tests/clients/%/node_modules/.package-lock.json: tests/clients/%/package-lock.json

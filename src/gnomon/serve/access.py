@@ -20,6 +20,7 @@ from gnomon.accounts.limits import Allowance, Buckets
 from gnomon.accounts.store import KEY_PREFIX, Accounts
 from gnomon.clock import Clock
 from gnomon.serve.errors import ApiError
+from gnomon.serve.page import is_page
 from gnomon.settings import Server
 
 COOKIE = "gnomon_session"
@@ -84,7 +85,7 @@ class Access:
         """Who makes this request. Raises ApiError 401, 403 or 429."""
         if path in OPEN_PATHS or path.startswith(_HUBS):
             return self._known(method, headers) or LOCAL
-        if method == "GET" and path.startswith(_SHARED):
+        if method in ("GET", "HEAD") and (path.startswith(_SHARED) or is_page(path)):
             return self._known(method, headers) or LOCAL
         identity = self._known(method, headers)
         if identity is None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from starlette.staticfiles import StaticFiles
 
 from gnomon.serve import (
     ask,
@@ -23,6 +19,7 @@ from gnomon.serve import (
     following,
     messages,
     openapi,
+    page,
     people,
     responses,
     runs,
@@ -36,8 +33,6 @@ from gnomon.serve.guard import Guard, is_loopback
 from gnomon.serve.jobs import Jobs
 from gnomon.serve.mcp.door import McpDoor
 from gnomon.serve.services import Services
-
-PAGE = Path(__file__).parent / "page"
 
 
 def create_app(services: Services) -> FastAPI:
@@ -100,20 +95,8 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(room.router)
     openapi.install(app)
 
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
-
     app.state.mcp = McpDoor(app, services)
     app.router.routes.append(Route("/mcp", app.state.mcp, include_in_schema=False))
-    app.mount("/page", _PageFiles(directory=PAGE), name="page")
+    page.install(app)
     return app
 
-
-class _PageFiles(StaticFiles):
-    """The page's files, checked for newness on each use so that an upgrade shows at once."""
-
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
-        response.headers["cache-control"] = "no-cache"
-        return response

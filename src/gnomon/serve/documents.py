@@ -166,11 +166,11 @@ def _page(key: str, found: Found, start: int | None, end: int | None, later: str
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)} · Gnomon</title>"
-        '<link rel="icon" href="/page/icon.svg" type="image/svg+xml">'
-        '<link rel="stylesheet" href="/page/style.css">'
-        '<script type="module" src="/page/saved.js"></script></head>'
+        '<link rel="icon" href="/static/icon.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="/static/saved.css">'
+        '<script type="module" src="/static/saved.js"></script></head>'
         '<body class="saved"><header class="top"><a class="wordmark" href="/">'
-        '<img src="/page/icon.svg" alt="">Gnomon</a>'
+        '<img src="/static/icon.svg" alt="">Gnomon</a>'
         '<span class="kind">Saved copy</span></header>'
         f'<main class="sheet">{body}</main></body></html>'
     )

@@ -1,0 +1,285 @@
+/** A conversation as the page holds it: its turns, their branches, and the answers being written. */
+import { call, events, isAbort, Problem, problemOf, type ServerEvent } from "../api/client";
+import type { Answer, Citation, Freshness, Plan, Sentence, StoredTurn, Thread } from "../api/types";
+import { fieldsOf, NOW, USUAL, type Wish } from "./asked";
+
+export interface Turn {
+  /** Name on this page; the answer's own id is known only once the question was understood. */
+  key: string;
+  id: string | null;
+  parent: string | null;
+  question: string;
+  wish: Wish;
+  state: "running" | "done" | "stopped" | "failed";
+  startedAt: number;
+  steps: Step[];
+  plan: Plan | null;
+  candidates: number;
+  freshness: Freshness | null;
+  sentences: Sentence[];
+  citations: Record<number, Citation>;
+  answer: Answer | null;
+  problem: Problem | null;
+}
+
+export interface Step {
+  text: string;
+  atMs: number;
+}
+
+interface Running {
+  thread: string;
+  id: string;
+  parent: string | null;
+  question: string;
+  wish: Wish;
+}
+
+const RUNNING = "gnomon.running";
+
+/** The conversation on the screen. Components subscribe; `version` changes with every change. */
+export class Talk {
+  threadId: string | null = null;
+  title = "";
+  turns: Turn[] = [];
+  version = 0;
+  /** For each parent (`""`: none), the key of the branch that is shown. */
+  private chosen: Record<string, string> = {};
+  private controls = new Map<string, AbortController>();
+  private listeners = new Set<() => void>();
+  private made = 0;
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  private changed(): void {
+    this.version += 1;
+    for (const listener of this.listeners) listener();
+  }
+
+  /** The turns of the branch that is shown, in order. */
+  get path(): Turn[] {
+    const shown: Turn[] = [];
+    let parent: string | null = null;
+    for (;;) {
+      const turn = this.pick(parent);
+      if (!turn) return shown;
+      shown.push(turn);
+      if (!turn.id) return shown;
+      parent = turn.id;
+    }
+  }
+
+  private pick(parent: string | null): Turn | undefined {
+    const branches = this.branches(parent);
+    return branches.find((turn) => turn.key === this.chosen[parent ?? ""]) ?? branches.at(-1);
+  }
+
+  /** All turns that follow on the same answer. */
+  branches(parent: string | null): Turn[] {
+    return this.turns.filter((turn) => turn.parent === parent);
+  }
+
+  choose(turn: Turn): void {
+    this.chosen[turn.parent ?? ""] = turn.key;
+    this.changed();
+  }
+
+  get running(): Turn | undefined {
+    return this.turns.find((turn) => turn.state === "running");
+  }
+
+  /** Ask; the answer arrives in the turn that is returned. */
+  ask(question: string, wish: Wish, parent: string | null): Turn {
+    const turn = this.begin(question, wish, parent);
+    const body = {
+      question,
+      ...fieldsOf(wish),
+      ...(parent ? { previous_id: parent } : {}),
+    };
+    void this.follow(turn, (signal) => events("/v1/ask", { body, signal }));
+    return turn;
+  }
+
+  /** Ask the same again, beside the answer that is there. */
+  again(turn: Turn, wish: Wish = turn.wish): Turn {
+    if (turn.state === "failed" && !turn.sentences.length) this.remove(turn);
+    return this.ask(turn.question, wish, turn.parent);
+  }
+
+  stop(turn: Turn): void {
+    this.controls.get(turn.key)?.abort();
+    if (turn.id) void call(`/v1/answers/${turn.id}/cancel`, { method: "POST" }).catch(() => {});
+  }
+
+  /** A conversation from the server, with the answer that was being written when the page was left. */
+  load(thread: Thread): void {
+    this.threadId = thread.id;
+    this.title = thread.title;
+    const live = this.turns.filter((turn) => turn.state === "running" || turn.problem);
+    const stored = thread.turns.map((turn) => this.stored(turn));
+    const known = new Set(stored.map((turn) => turn.id));
+    this.turns = [...stored, ...live.filter((turn) => !turn.id || !known.has(turn.id))];
+    this.changed();
+  }
+
+  /** Go on reading an answer that was being written when the page was left. */
+  resume(threadId: string): boolean {
+    const left = running();
+    if (!left || left.thread !== threadId || this.turns.some((turn) => turn.id === left.id)) {
+      return false;
+    }
+    const turn = this.begin(left.question, left.wish, left.parent);
+    turn.id = left.id;
+    this.threadId = threadId;
+    void this.follow(turn, (signal) =>
+      events(`/v1/answers/${encodeURIComponent(left.id)}/events`, { signal }),
+    );
+    return true;
+  }
+
+  private begin(question: string, wish: Wish, parent: string | null): Turn {
+    this.made += 1;
+    const turn: Turn = {
+      ...blank(`asked-${this.made}`, question, parent),
+      wish,
+      steps: [{ text: "Understanding the question", atMs: 0 }],
+    };
+    this.turns = [...this.turns, turn];
+    this.chosen[parent ?? ""] = turn.key;
+    if (!this.title) this.title = question;
+    this.changed();
+    return turn;
+  }
+
+  private remove(turn: Turn): void {
+    this.turns = this.turns.filter((each) => each !== turn);
+  }
+
+  private stored({ id, previous_id, answer }: StoredTurn): Turn {
+    const at = answer.as_of;
+    return {
+      ...blank(id, answer.question, previous_id),
+      id,
+      wish: { ...USUAL, when: at ? { kind: "moment", at } : NOW },
+      state: "done",
+      sentences: answer.sentences,
+      citations: byNumber(answer.citations),
+      freshness: answer.freshness,
+      answer,
+    };
+  }
+
+  private async follow(
+    turn: Turn,
+    open: (signal: AbortSignal) => AsyncGenerator<ServerEvent>,
+  ): Promise<void> {
+    const control = new AbortController();
+    this.controls.set(turn.key, control);
+    try {
+      for await (const event of open(control.signal)) {
+        this.take(turn, event);
+        this.changed();
+      }
+      if (turn.state === "running") {
+        throw new Problem("The answer ended before it was complete.", "Ask again.");
+      }
+    } catch (error) {
+      if (isAbort(error)) turn.state = "stopped";
+      else {
+        turn.state = "failed";
+        turn.problem = problemOf(error);
+      }
+    } finally {
+      this.controls.delete(turn.key);
+      if (running()?.id === turn.id) sessionStorage.removeItem(RUNNING);
+      this.changed();
+    }
+  }
+
+  private take(turn: Turn, { name, data }: ServerEvent): void {
+    const step = (text: string) => {
+      turn.steps = [...turn.steps, { text, atMs: Date.now() - turn.startedAt }];
+    };
+    if (name === "planned") {
+      const { id, plan } = data as { id: string; plan: Plan };
+      turn.id = id;
+      turn.plan = plan;
+      this.threadId ??= id;
+      const left: Running = {
+        thread: this.threadId,
+        id,
+        parent: turn.parent,
+        question: turn.question,
+        wish: turn.wish,
+      };
+      sessionStorage.setItem(RUNNING, JSON.stringify(left));
+      step(`Searching for “${plan.search_text}”`);
+    } else if (name === "retrieved") {
+      const { citations, freshness } = data as { citations: Citation[]; freshness: Freshness };
+      turn.candidates = citations.length;
+      turn.freshness = freshness;
+      const searched = freshness.searched.toLocaleString();
+      step(`Reading ${counted(citations.length, "passage")} of ${searched} documents`);
+    } else if (name === "sentence") {
+      const { sentence, citations } = data as { sentence: Sentence; citations: Citation[] };
+      if (!turn.sentences.length) step("Writing, and checking each sentence");
+      turn.sentences = [...turn.sentences, sentence];
+      turn.citations = { ...turn.citations, ...byNumber(citations) };
+    } else if (name === "finished") {
+      const { id, answer } = data as { id: string; answer: Answer };
+      turn.id = id;
+      turn.answer = answer;
+      turn.sentences = answer.sentences;
+      turn.citations = byNumber(answer.citations);
+      turn.freshness = answer.freshness;
+      turn.state = "done";
+    } else if (name === "error") {
+      const { message, hint, code } = data as { message: string; hint: string; code: string };
+      throw new Problem(message, hint, 0, code);
+    }
+  }
+}
+
+export const counted = (n: number, noun: string): string =>
+  `${n.toLocaleString()} ${noun}${n === 1 ? "" : "s"}`;
+
+function blank(key: string, question: string, parent: string | null): Turn {
+  return {
+    key,
+    id: null,
+    parent,
+    question,
+    wish: USUAL,
+    state: "running",
+    startedAt: Date.now(),
+    steps: [],
+    plan: null,
+    candidates: 0,
+    freshness: null,
+    sentences: [],
+    citations: {},
+    answer: null,
+    problem: null,
+  };
+}
+
+const byNumber = (citations: readonly Citation[]): Record<number, Citation> =>
+  Object.fromEntries(citations.map((citation) => [citation.number, citation]));
+
+function running(): Running | null {
+  const kept = sessionStorage.getItem(RUNNING);
+  return kept ? (JSON.parse(kept) as Running) : null;
+}
+
+/** The conversation that is on the screen, kept while other pages are looked at. */
+let current = new Talk();
+
+export const currentTalk = (): Talk => current;
+
+export function newTalk(): Talk {
+  current = new Talk();
+  return current;
+}

@@ -1,0 +1,3 @@
+export function WatchesPage() {
+  return <h1>Watches</h1>;
+}

@@ -1,0 +1,88 @@
+/** Moments in the reader's own time zone; UTC in the tooltip. */
+import { useSyncExternalStore } from "react";
+
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const dayAndYear = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+});
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+export const utc = (date: Date): string =>
+  `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** "14:05" today, "21 Nov, 14:05" this year, else with the year. */
+export function said(date: Date, now = new Date()): string {
+  if (date.toDateString() === now.toDateString()) return clock.format(date);
+  const form = date.getFullYear() === now.getFullYear() ? day : dayAndYear;
+  return `${form.format(date)}, ${clock.format(date)}`;
+}
+
+/** A span of seconds in its largest unit. */
+export function span(seconds: number): string {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 90) return `${s} s`;
+  if (s < 59.5 * 60) return `${Math.round(s / 60)} min`;
+  if (s < 36 * 3600) return `${Math.round(s / 3600)} h`;
+  return `${Math.round(s / 86400)} days`;
+}
+
+export const ago = (date: Date, now = new Date()): string => {
+  const seconds = (now.getTime() - date.getTime()) / 1000;
+  return seconds < 1 ? "just now" : `${span(seconds)} ago`;
+};
+
+/** Value of a datetime-local field for a moment. */
+export function localValue(date: Date): string {
+  const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 16);
+}
+
+// One timer for every relative time on the page.
+const listeners = new Set<() => void>();
+let ticking = 0;
+let now = new Date();
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  if (!ticking) {
+    ticking = window.setInterval(() => {
+      now = new Date();
+      for (const each of listeners) each();
+    }, 15_000);
+  }
+  return () => {
+    listeners.delete(listener);
+    if (!listeners.size) {
+      window.clearInterval(ticking);
+      ticking = 0;
+    }
+  };
+}
+
+/** Now, to a quarter of a minute. */
+export function useNow(): Date {
+  return useSyncExternalStore(subscribe, () => now);
+}
+
+interface TimeProps {
+  at: string | null | undefined;
+  /** `ago` says the age, `clock` the time of day. */
+  form?: "ago" | "clock";
+}
+
+/** A moment; the exact one, in both zones, on hover. "undated" if there is none. */
+export function Time({ at, form = "clock" }: TimeProps) {
+  const current = useNow();
+  if (!at) return <span className="undated">undated</span>;
+  const date = new Date(at);
+  return (
+    <time dateTime={at} title={`${exact.format(date)} · ${utc(date)}`}>
+      {form === "ago" ? ago(date, later(current, date)) : said(date, current)}
+    </time>
+  );
+}
+
+const later = (one: Date, other: Date): Date => (one > other ? one : other);
