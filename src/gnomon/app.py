@@ -27,15 +27,16 @@ from gnomon import __version__, beginning, log, tracing
 from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.deep.engine import Engine, Prices
-from gnomon.answer.deep.pages import SOURCE as OPENED
-from gnomon.answer.deep.pages import Pages
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.answer.pages import SOURCE as OPENED
+from gnomon.answer.pages import Keep, Pages
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
+from gnomon.answer.web import open_web
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
 from gnomon.demo import Showing
-from gnomon.errors import ConfigError, ModelError, StoreError
+from gnomon.errors import ConfigError, ContentError, ModelError, StoreError
 from gnomon.files.store import SOURCE, Files
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
@@ -49,7 +50,7 @@ from gnomon.serve.guard import check_bind
 from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
-from gnomon.types import Batch, Document, Purge, SourceConfig, Upsert
+from gnomon.types import Document, Purge, SourceConfig, Upsert
 
 if TYPE_CHECKING:
     from gnomon.serve.grpc.server import GrpcDoor
@@ -346,8 +347,15 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(threads.close)
         accounts = _accounts(settings, clock)
         stack.callback(accounts.close)
-        answerer = Answerer(record, index, models, clock, RandomIds(), settings, runner.states)
-        runs = await _deep(stack, settings, answerer, record, models, door, runner, clock, follow)
+        keep = _keeping(record, runner)
+        web = open_web(
+            settings.websearch, keep, fetcher=door, clock=clock, indexed=runner.wait_indexed
+        )
+        answerer = Answerer(
+            record, index, models, clock, RandomIds(), settings, runner.states, web=web
+        )
+        pages = Pages(door, keep, clock)
+        runs = await _deep(stack, settings, answerer, record, models, pages, clock, follow)
         files = Files(settings.home / "files.db", clock, RandomIds())
         stack.callback(files.close)
         if follow:
@@ -371,28 +379,35 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         )
 
 
+def _keeping(record: SqliteRecord, runner: Runner) -> Keep:
+    """Opened pages go the way of everything else: recorded, indexed, their copies kept."""
+
+    async def keep(document: Document) -> Document:
+        await runner.deliver(OPENED, [Upsert(document)])
+        found = (await asyncio.to_thread(record.get, document.key)).document
+        if found is None:
+            raise ContentError(
+                f"{document.url[:200]} could not be recorded.",
+                code="page.unkept",
+                hint="`gnomon sources` tells why.",
+            )
+        return found
+
+    return keep
+
+
 async def _deep(
     stack: AsyncExitStack,
     settings: Settings,
     answerer: Answerer,
     record: SqliteRecord,
     models: Hub,
-    door: Door,
-    runner: Runner,
+    pages: Pages,
     clock: Clock,
     follow: bool,
 ) -> Runs:
     """Deep mode; a server goes on with what its last stop interrupted."""
-
-    async def keep(document: Document) -> Document:
-        change = Upsert(document)
-        await asyncio.to_thread(record.append, OPENED, Batch((change,)), now=clock.now())
-        runner.changed()
-        found = (await asyncio.to_thread(record.get, document.key)).document
-        return found if found is not None else document
-
     prices = Prices(settings.models.usd_per_m_input, settings.models.usd_per_m_output)
-    pages = Pages(door, keep, clock)
     store = RunStore(settings.home / "runs.db", record)
     stack.callback(store.close)
     engine = Engine(answerer, record, models, clock, pages=pages, prices=prices)

@@ -68,6 +68,12 @@ SENTENCES = Counter(
     ["writer", "verdict"],
     registry=REGISTRY,
 )
+WEB_LOOKS = Counter(
+    "gnomon_answer_web_total",
+    "Answers that wanted the web, by what came of it.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 REQUESTS = Counter(
     "gnomon_http_requests_total",
     "HTTP requests, by route and status.",

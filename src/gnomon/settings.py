@@ -169,10 +169,49 @@ class AnswerSettings(_Section):
         "quote",
         description="Whether the embedded model may phrase answers; quoting was right more often.",
     )
+    web_search: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: where the record says little about a question, the services of "
+        "`websearch` are asked, if there are any; `off`: answers rest on the record alone.",
+    )
     deep_steps: int = Field(16, ge=1, le=200, description="Steps that a deep run may take.")
     deep_seconds: float = Field(180.0, gt=0, description="Seconds that a deep run may work.")
     deep_usd: float | None = Field(
         None, gt=0, description="US dollars that a deep run may spend on the language model."
+    )
+
+
+SearchService = Literal["searxng", "brave", "tavily", "exa", "kagi", "wikipedia", "hn", "gdelt"]
+
+
+class WebSearchSettings(_Section):
+    """Searching the web for an answer."""
+
+    services: tuple[SearchService, ...] = Field(
+        (), description="Services that are asked; empty: those whose key or address is set."
+    )
+    searxng_url: str = Field("", description="Address of your own SearXNG.")
+    brave_key: SecretStr | None = Field(None, description="Key for Brave Search.")
+    brave_key_file: Path | None = Field(None, description="File that holds `brave_key`.")
+    tavily_key: SecretStr | None = Field(None, description="Key for Tavily.")
+    tavily_key_file: Path | None = Field(None, description="File that holds `tavily_key`.")
+    exa_key: SecretStr | None = Field(None, description="Key for Exa.")
+    exa_key_file: Path | None = Field(None, description="File that holds `exa_key`.")
+    kagi_key: SecretStr | None = Field(None, description="Key for Kagi.")
+    kagi_key_file: Path | None = Field(None, description="File that holds `kagi_key`.")
+    pages: int = Field(3, ge=1, le=10, description="Pages that are opened for one answer.")
+    seconds: float = Field(
+        6.0, gt=0, le=60, description="Longest that an answer waits for the web, in seconds."
+    )
+    searches_per_day: int = Field(200, ge=1, description="Searches a day (UTC) with each service.")
+    usd_per_day: float = Field(
+        1.0, gt=0, description="US dollars a day (UTC) for each service that costs."
+    )
+    max_requests_per_day: int = Field(
+        2_000, ge=1, description="Searches and pages together that may be fetched in a day (UTC)."
+    )
+    max_mib_per_day: int = Field(
+        1_024, ge=1, description="Mebibytes that they may bring in a day (UTC)."
     )
 
 
@@ -230,6 +269,7 @@ class Settings(_Section):
     net: Net = Net()
     models: Models = Models()
     answer: AnswerSettings = AnswerSettings()
+    websearch: WebSearchSettings = WebSearchSettings()
     log: Log = Log()
     starter: Starter = Starter()
     demo: Demo = Demo()

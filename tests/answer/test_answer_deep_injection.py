@@ -13,7 +13,7 @@ import pytest
 
 from gnomon.answer.deep.base import Budget, markdown
 from gnomon.answer.deep.engine import Engine
-from gnomon.answer.deep.pages import Pages
+from gnomon.answer.pages import Pages
 from gnomon.answer.deep.runs import Runs, RunStore
 from gnomon.clock import RandomIds
 from gnomon.models.base import GenerateRequest, ToolCall

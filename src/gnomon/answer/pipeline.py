@@ -20,13 +20,14 @@ from gnomon.answer.base import (
     Writer,
 )
 from gnomon.answer.desk import Desk
-from gnomon.answer.extractive import ExtractiveWriter
+from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.plan import plan
 from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
 from gnomon.answer.reread import Reader
 from gnomon.answer.retrieve import Evidence, citation, given, retrieve
+from gnomon.answer.web import Looked, Web
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
 from gnomon.index.base import Index
@@ -36,6 +37,11 @@ from gnomon.models.base import Embedder, Generator, ModelState, Reading, Scorer
 from gnomon.record.base import Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, Citation, Document, Freshness, SourceState
+
+_BREAKING = 0.6
+"""Weight of newness from which a question is about what happens now."""
+_FRESH = timedelta(minutes=10)
+"""So new is evidence about what happens now that the web need not be asked."""
 
 
 class Models(Protocol):
@@ -70,8 +76,11 @@ class Answerer:
         ids: Ids,
         settings: Settings,
         source_states: Callable[[datetime | None], Sequence[SourceState]],
+        *,
+        web: Web | None = None,
     ) -> None:
-        """`source_states` tells how every source stood at a moment; None is now."""
+        """`source_states` tells how every source stood at a moment; None is now. Without `web`
+        answers rest on the record alone."""
         self._record = record
         self._index = index
         self._models = models
@@ -80,10 +89,13 @@ class Answerer:
         self._settings = settings.answer
         self._source_states = source_states
         self._reader = Reader(clock)
+        self._web = web if settings.answer.web_search == "auto" else None
         self._log = get_logger()
 
     async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
         """Planned, Retrieved, Written…, Finished. Closing the iterator cancels the work.
+
+        Retrieved comes once more if pages were opened on the web.
 
         Raises ContentError for an empty or overlong question, StoreError for a damaged record.
         A model that fails does not fail the answer: it goes on by quoting, and says so.
@@ -100,6 +112,16 @@ class Answerer:
             citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["retrieve"]
         )
 
+        looked = Looked()
+        if await asyncio.to_thread(self._lacks, question, asked, evidence, now):
+            looked = await self._look(question, asked)
+            laps.mark("web")
+        if looked.documents:
+            evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
+            yield Retrieved(
+                citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["web"]
+            )
+
         embedder = self._models.embedder()
         desk = Desk(
             question,
@@ -109,6 +131,7 @@ class Answerer:
             unsupported=self._settings.unsupported,
         )
         writers, notes = self._writers(question, evidence)
+        notes += looked.notes
         for writer in writers:
             try:
                 async with aclosing(desk.checked(writer)) as sentences:
@@ -166,6 +189,22 @@ class Answerer:
             now=moment,
             stale_after=timedelta(seconds=self._settings.stale_after_s),
         )
+
+    def _lacks(self, question: Question, asked: Plan, evidence: Evidence, now: datetime) -> bool:
+        """Whether the web may be asked and should be: nothing here is likely to answer, or what is
+        likely to is not new enough for a question about what happens now."""
+        if self._web is None or not self._web.may(question, asked):
+            return False
+        ranked = ExtractiveWriter(
+            clock=self._clock, embed=self._index.embed, weights=evidence.weights
+        ).rank(asked, evidence.passages)
+        likely = [c for c in ranked if c.likelihood >= ANSWER_FROM]
+        if not likely:
+            return True
+        return asked.recency >= _BREAKING and max(c.time for c in likely) < now - _FRESH
+
+    async def _look(self, question: Question, asked: Plan) -> Looked:
+        return await self._web.look(question, asked) if self._web is not None else Looked()
 
     def _writers(self, question: Question, evidence: Evidence) -> tuple[list[Writer], list[str]]:
         """Who writes, in order of preference, and why quoting is first if it is."""

@@ -19,8 +19,10 @@ from gnomon.net.base import Fetcher, Purpose, Response, ServerEvent, Socket
 class Budget:
     """What one source may still ask for today."""
 
-    def __init__(self, source: str, clock: Clock) -> None:
+    def __init__(self, source: str, clock: Clock, *, section: str = "") -> None:
+        """`section` of the settings bounds it, if it is no configured source."""
         self._source = source
+        self._section = section
         self._clock = clock
         self.max_requests = sys.maxsize
         self.max_bytes = sys.maxsize
@@ -65,7 +67,9 @@ class Budget:
             f"{self._source} spent its {what} of this day (UTC).",
             code="net.budget",
             retry_after_s=(midnight - now).total_seconds(),
-            hint=f"Raise ingest.{setting}, or {setting} in the source's settings.",
+            hint=f"Raise {self._section}.{setting}."
+            if self._section
+            else f"Raise ingest.{setting}, or {setting} in the source's settings.",
             source=self._source,
             setting=setting,
         )

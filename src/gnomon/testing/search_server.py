@@ -6,6 +6,7 @@ wants one (`key`). Use it as the `url` of any service.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -15,6 +16,9 @@ import msgspec
 
 from gnomon.clock import Clock
 from gnomon.testing.api_server import ApiReply, ApiRequest, ApiServer, as_json
+
+_PATIENCE_S = 60.0
+"""How long a stalled request holds a client that does not give up."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class SearchServer(ApiServer):
     """`async with SearchServer() as server: server.put(...)`."""
 
     FAULTS: ClassVar[Mapping[str, str]] = {
+        "stall": "takes the request and never answers",
         "refuse": "closes the connection without an answer",
         "html": "answers with a web page and status 200",
         "odd": "answers with JSON of another shape",
@@ -60,6 +65,9 @@ class SearchServer(ApiServer):
         shape = self._shapes.get(request.path)
         if shape is None:
             return as_json({"error": "not found"}, 404)
+        if self.fault(request.path, "stall"):
+            await asyncio.sleep(_PATIENCE_S)
+            return as_json({}, 504)
         fault = self.fault(request.path, "html", "odd", "plain").split()
         if fault == ["html"]:
             return ApiReply(

@@ -18,11 +18,11 @@ from msgspec import structs
 from gnomon.answer.base import AnswerEvent, Finished, Question
 from gnomon.answer.deep import directions
 from gnomon.answer.deep.base import Direction, Finding, Run
-from gnomon.answer.deep.pages import Pages, cut
 from gnomon.answer.deep.report import Writing
 from gnomon.answer.deep.toolbox import Toolbox
 from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ExtractiveWriter
+from gnomon.answer.pages import Pages, cut
 from gnomon.answer.plan import plan
 from gnomon.answer.support import Read
 from gnomon.clock import Clock

@@ -19,8 +19,8 @@ import msgspec
 from gnomon.answer.base import Question
 from gnomon.answer.check import Cited, check
 from gnomon.answer.deep.base import Direction, Finding, Run
-from gnomon.answer.deep.pages import Pages, cut
 from gnomon.answer.generative import FENCE, best_quote, fenced
+from gnomon.answer.pages import Pages, cut
 from gnomon.answer.retrieve import citation
 from gnomon.answer.support import Read
 from gnomon.errors import GnomonError, StoreError

@@ -1,4 +1,4 @@
-"""Pages that a run opens: through the guarded door, and into the record before they are cited."""
+"""Pages that answers open: through the guarded door, and recorded before they are cited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnomon.errors import ContentError, UpstreamTerminal
 from gnomon.extract.base import Page
 from gnomon.extract.html import extract_page
 from gnomon.net.base import Fetcher
-from gnomon.types import Document, Passage
+from gnomon.types import Document, Passage, Policy
 
 SOURCE = "opened"
 """The source under which opened pages are recorded."""
@@ -36,7 +36,8 @@ class Pages:
         self._clock = clock
 
     async def open(self, url: str) -> tuple[Document, tuple[str, ...]]:
-        """The page as it was recorded, and the links on it.
+        """The page as it was recorded, and the links on it. What its publisher wishes it not to be
+        used for is in its policy.
 
         Raises UpstreamError (refused by the guard, by robots.txt, unreachable) and ContentError
         (no page, nothing to read on it).
@@ -74,6 +75,7 @@ class Pages:
             published_at=page.published_at,
             updated_at=page.updated_at,
             date_source=page.date_source,
+            policy=response.usage.limit(Policy()),
         )
         return await self._keep(document), page.links
 
