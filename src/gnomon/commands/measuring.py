@@ -1,23 +1,41 @@
-"""`gnomon eval`: how good the answers are, in numbers, beside the numbers before."""
+"""`gnomon eval`: how good answers and trained models are, beside the numbers before."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from gnomon.client import Client
 from gnomon.commands.common import Json, load
 from gnomon.errors import ConfigError
 
+SUITES = "suites"
 Names = Annotated[list[str] | None, typer.Argument(help="Suites; all that can be run if none.")]
 
 
+class _SuitesUnlessNamed(typer.core.TyperGroup):
+    """`gnomon eval NAME` means `gnomon eval suites NAME` where NAME is no command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, *self.get_help_option_names(ctx)):
+            args = [SUITES, *args]
+        return super().parse_args(ctx, args)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("eval")(evaluate)
+    """Add the commands."""
+    group = typer.Typer(
+        cls=_SuitesUnlessNamed,
+        help="Measure answers with suites (the default), or a trained model with `run`.",
+    )
+    group.command(SUITES)(evaluate)
+    group.command("run")(run_model)
+    app.add_typer(group, name="eval")
 
 
 def evaluate(
@@ -94,6 +112,62 @@ def evaluate(
             stored.save(results, result)
     for reason in failed:
         typer.echo(f"Left out: {reason}", err=True)
+
+
+def run_model(
+    model: Annotated[
+        str, typer.Argument(help="A run's name or folder, a GGUF file, or a registered model.")
+    ],
+    text: Annotated[
+        list[Path], typer.Option(help="File or folder that it was not trained on; repeatable.")
+    ],
+    words: Annotated[int, typer.Option(min=0, help="Next words to pick out of four.")] = 200,
+    results: Annotated[Path, typer.Option(help="Folder of results.")] = Path("eval/results"),
+    keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Write the result.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Measure how well a trained model reads text: bits per byte, perplexity, next words."""
+    from gnomon.train.need import need
+
+    need("torch", "gguf")
+    import msgspec
+
+    from gnomon import __version__
+    from gnomon.clock import SystemClock
+    from gnomon.eval import results as stored
+    from gnomon.eval.base import Figure
+    from gnomon.train.evaluate import evaluate as read
+    from gnomon.train.evaluate import held_out
+    from gnomon.train.subject import of
+
+    clock = SystemClock()
+    began, at = clock.monotonic(), clock.now()
+    texts = held_out(text)
+    subject = of(model, load().settings.home)
+    found = read(subject, texts, words=words, tell=lambda said: typer.echo(said, err=True))
+    case = f"{len(texts):,} texts"
+    result = stored.Result(
+        suite=f"model-{subject.name}",
+        at=at,
+        version=__version__,
+        where="in process",
+        setup={"text_sha256": found.text_sha256, "words": words, "window": subject.window},
+        machine=stored.machine(),
+        took_s=round(clock.monotonic() - began, 1),
+        figures=tuple(
+            Figure(
+                case=case, name=m.name, value=m.value, low=m.low, high=m.high, n=m.n, unit=m.unit
+            )
+            for m in found.measures
+        ),
+    )
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    else:
+        print(f"{subject.name}, reading {case} ({result.took_s:.0f} s)")
+        print(stored.table(result, stored.before(stored.load(results, result.suite), result)))
+    if keep:
+        print(f"Wrote {stored.save(results, result)}.", file=sys.stderr)
 
 
 def _client(url: str) -> Client:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -53,7 +54,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     n: int = 0
-    unit: str = ""
+    unit: Literal["", "%"] = ""
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,14 @@ class Reading:
     hits: _Floats = field(repr=False)
     """1 for each word that was picked rightly."""
 
+    def measure(self, name: str) -> Measure:
+        """The figure `name`; no number where the text gave none."""
+        nothing = Measure(name=name, value=math.nan)
+        return next((m for m in self.measures if m.name == name), nothing)
+
     def value(self, name: str) -> float:
-        """The figure `name`."""
-        return next(m.value for m in self.measures if m.name == name)
+        """The value of the figure `name`."""
+        return self.measure(name).value
 
 
 def held_out(paths: Iterable[str | Path]) -> list[str]:
@@ -130,7 +136,7 @@ def _ratio(
     below: _Floats,
     draws: NDArray[np.int64],
     then: Callable[[float], float] = float,
-    unit: str = "",
+    unit: Literal["", "%"] = "",
 ) -> Measure:
     value = then(above.sum() / below.sum())
     if len(above) < 2:

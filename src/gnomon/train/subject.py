@@ -35,6 +35,21 @@ _PARTS = {
 }
 
 
+def of(name: str, home: Path) -> Subject:
+    """A GGUF file, a run's folder, or what has this name among the runs or models of `home`."""
+    path = Path(name)
+    if path.suffix == ".gguf":
+        return of_gguf(path)
+    for folder in (path, home / "runs" / name):
+        if (folder / "config.json").is_file():
+            return of_run(folder)
+    raise ConfigError(
+        f"There is no run, model or GGUF file {name!r}.",
+        code="eval.model",
+        hint="See `gnomon runs` and `gnomon models list`.",
+    )
+
+
 def of_run(folder: Path) -> Subject:
     """The model of a run's newest checkpoint."""
     from tokenizers import Tokenizer
@@ -52,8 +67,11 @@ def of_run(folder: Path) -> Subject:
     )
 
 
-def of_gguf(path: Path) -> Subject:
-    """The model in a GGUF file. Raises ConfigError for one of a layout that we do not write."""
+def of_gguf(path: Path, window: int = _WINDOW) -> Subject:
+    """The model in a GGUF file, shown at most `window` tokens at once.
+
+    Raises ConfigError for a layout that we do not write.
+    """
     import gguf
 
     if not path.is_file():
@@ -84,7 +102,7 @@ def of_gguf(path: Path) -> Subject:
         model.eval(),
         lambda text: list(cut.encode(text, add_special_tokens=False).ids),
         end_id,
-        min(shape.context, _WINDOW),
+        min(shape.context, window),
     )
 
 
