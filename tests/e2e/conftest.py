@@ -1,11 +1,14 @@
-"""A real browser on the page, over the fakes that the API's own tests use."""
+"""A real browser on the page: over the fakes that the API's own tests use, or a real Gnomon."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +54,94 @@ async def browser() -> AsyncIterator[Any]:
         launched = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield launched
         await launched.close()
+
+
+class Watched:
+    """A page of which every error, refused request and foreign request is kept."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.trouble: list[str] = []
+        page.set_default_timeout(10_000)
+        page.on("console", self._console)
+        page.on("pageerror", lambda e: self._note(str(e)))
+        page.on("dialog", lambda d: self._note(f"a dialog: {d.message}"))
+        page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self._note(f"{message.text} {message.location['url']}")
+
+    def _note(self, text: str) -> None:
+        self.trouble.append(text)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "blob:", "about:")):
+            self._note(f"went to {request.url}")
+
+
+@pytest.fixture
+def opened(browser: Any) -> Any:
+    """`async with opened(url, "/path", **context) as page`: any trouble on it fails the test."""
+    from gnomon.serve.page import PAGE
+
+    if not (PAGE / "index.html").is_file():
+        pytest.skip("the page is not built: run `make page`")
+
+    @asynccontextmanager
+    async def _opened(url: str, path: str = "/", **options: Any) -> AsyncIterator[Any]:
+        options = {"viewport": {"width": 1024, "height": 800}} | options
+        context = await browser.new_context(**options)
+        page = await context.new_page()
+        watched = Watched(page, url)
+        page.watched = watched
+        await page.goto(url + path)
+        try:
+            yield page
+            assert [t for t in watched.trouble if not t.endswith("/v1/now")] == []
+        finally:
+            await context.close()
+
+    return _opened
+
+
+@pytest.fixture
+def look(request: pytest.FixtureRequest) -> Any:
+    """`await look(page, "name")`: nothing is wider than the window; kept as a picture if
+    GNOMON_TEST_SCREENSHOTS names a folder."""
+    folder = os.environ.get("GNOMON_TEST_SCREENSHOTS")
+
+    async def _look(page: Any, name: str) -> None:
+        wide, width = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        if folder:
+            await page.screenshot(path=str(Path(folder) / f"{name}.png"))
+        assert wide <= width, f"{name} is {wide} px wide in a window of {width} px"
+
+    return _look
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Gnomon with its demo world, as `gnomon up` starts it."""
+    import subprocess
+
+    gnomon = Path(sys.executable).with_name("gnomon")
+    home = tmp_path_factory.mktemp("home")
+    settings = {"GNOMON_STARTER__MODE": "off", "GNOMON_LOG__LEVEL": "error"}
+    server = subprocess.Popen(
+        [gnomon, "--home", home, "up", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | settings,
+    )
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+        assert found is not None
+        yield found[0]
+    finally:
+        server.terminate()
+        server.wait(20)
+        if server.stdout is not None:
+            server.stdout.close()

@@ -14,6 +14,16 @@ const CLOSE_MS = 180;
 
 // Browsers also tell of a resting pointer when something arrives under it; that opens no card.
 let pointer = "";
+let moved = false;
+document.addEventListener(
+  "mousemove",
+  (event) => {
+    const at = `${event.clientX},${event.clientY}`;
+    moved = pointer !== "" && pointer !== at;
+    pointer = at;
+  },
+  { capture: true },
+);
 
 interface PillProps {
   citation: Citation;
@@ -24,6 +34,8 @@ export function Pill({ citation, verdict }: PillProps) {
   const [open, setOpen] = useState(false);
   const timer = useRef(0);
   const pinned = useRef(false);
+  const inside = useRef(false);
+  const button = useRef<HTMLButtonElement>(null);
   const name = nameOf(citation);
   useEffect(() => () => window.clearTimeout(timer.current), []);
   const soon = (next: boolean, after: number) => {
@@ -42,16 +54,15 @@ export function Pill({ citation, verdict }: PillProps) {
     <Popover.Root open={open} onOpenChange={change}>
       <Popover.Anchor asChild>
         <button
+          ref={button}
           type="button"
           className="pill"
           data-citation={citation.number}
           aria-haspopup="dialog"
           aria-expanded={open}
           aria-label={`Citation ${citation.number}: ${name}`}
-          onMouseMove={(event) => {
-            const at = `${event.clientX},${event.clientY}`;
-            if (pointer && pointer !== at && !open) soon(true, OPEN_MS);
-            pointer = at;
+          onMouseMove={() => {
+            if (moved && !open) soon(true, OPEN_MS);
           }}
           onMouseLeave={leave}
           onClick={() => change(true)}
@@ -68,10 +79,12 @@ export function Pill({ citation, verdict }: PillProps) {
           sideOffset={6}
           align="start"
           onOpenAutoFocus={(event) => {
+            inside.current = pinned.current;
             if (!pinned.current) event.preventDefault();
           }}
           onCloseAutoFocus={(event) => {
-            if (!pinned.current) event.preventDefault();
+            event.preventDefault();
+            if (inside.current) button.current?.focus();
           }}
           onMouseEnter={() => window.clearTimeout(timer.current)}
           onMouseLeave={leave}

@@ -276,10 +276,19 @@ function running(): Running | null {
 
 /** The conversation that is on the screen, kept while other pages are looked at. */
 let current = new Talk();
+const watchers = new Set<() => void>();
 
 export const currentTalk = (): Talk => current;
 
+/** Begin another conversation; the one before goes on being written, and can be opened again. */
 export function newTalk(): Talk {
   current = new Talk();
+  for (const watcher of watchers) watcher();
   return current;
+}
+
+/** Called whenever another conversation is on the screen. */
+export function watchTalk(watcher: () => void): () => void {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
 }

@@ -1,11 +1,12 @@
 /** The first screen: what is happening, and the box. */
+import { useSyncExternalStore } from "react";
 import { Link, useLocation } from "wouter";
 import { call, problemOf } from "../api/client";
 import { useNowPage, useStatus } from "../api/queries";
 import type { Now, Run, Story } from "../api/types";
 import { KINDS, momentOf, type Wish } from "../ask/asked";
 import { Composer } from "../ask/composer";
-import { counted, currentTalk, newTalk } from "../ask/thread";
+import { counted, currentTalk, newTalk, watchTalk } from "../ask/thread";
 import { Sparkline } from "../ui/chart";
 import { say } from "../ui/notices";
 import { calm, savedPath, Words } from "../ui/text";
@@ -16,7 +17,8 @@ export function NowPage() {
   const now = useNowPage();
   const status = useStatus();
   const ask = useAsk();
-  const talk = currentTalk();
+  const talk = useSyncExternalStore(watchTalk, currentTalk);
+  useSyncExternalStore(talk.subscribe, () => talk.version);
   if (talk.turns.length && !talk.threadId) return <Conversation talk={talk} />;
   const examples = now.data?.examples.length ? now.data.examples : (status.data?.examples ?? []);
   return (
