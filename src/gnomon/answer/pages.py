@@ -40,7 +40,7 @@ class Pages:
         used for is in its policy.
 
         Raises UpstreamError (refused by the guard, by robots.txt, unreachable) and ContentError
-        (no page, nothing to read on it).
+        (no page, nothing to read on it, or no answers may be made of it).
         """
         if urlsplit(url).scheme not in ("http", "https"):
             raise UpstreamTerminal(
@@ -62,6 +62,11 @@ class Pages:
         )
         if not page.text.strip():
             raise ContentError(f"{url[:200]} holds no text to read.", code="page.empty")
+        policy = response.usage.limit(Policy())
+        if not policy.snippet:
+            raise ContentError(
+                f"The publisher of {url[:200]} wishes no answers made of it.", code="page.unwished"
+            )
         address = page.canonical_url or page.url
         document = Document(
             key=f"page:{address}",
@@ -75,7 +80,7 @@ class Pages:
             published_at=page.published_at,
             updated_at=page.updated_at,
             date_source=page.date_source,
-            policy=response.usage.limit(Policy()),
+            policy=policy,
         )
         return await self._keep(document), page.links
 
