@@ -107,6 +107,26 @@ class Machine(_Section):
     recompute: bool = Field(False, description="Activation checkpointing: less memory, more work.")
 
 
+class Gate(_Section):
+    """What the model must reach before it may serve."""
+
+    text: tuple[Path, ...] = Field(
+        (), description="Files and folders of text that it was not trained on."
+    )
+    max_bits_per_byte: float = Field(
+        8.0, gt=0, description="Of that text. A model that knows nothing needs 8."
+    )
+    min_cloze: float = Field(
+        0.0, ge=0, le=100, description="Percent of next words picked out of four; chance is 25."
+    )
+    worse_bits_per_byte: float = Field(
+        0.02, ge=0, description="How far above those of the model that it replaces."
+    )
+    worse_cloze: float = Field(
+        5.0, ge=0, description="Percentage points below the model that it replaces."
+    )
+
+
 class RunConfig(_Section):
     """One run, entirely."""
 
@@ -117,7 +137,11 @@ class RunConfig(_Section):
     checkpoint: Checkpoints = Checkpoints()
     faults: Faults = Faults()
     machine: Machine = Machine()
+    gate: Gate = Gate()
     seed: int = Field(0, ge=0)
+    chat_template: str = Field(
+        "", description="How turns become text, as Jinja; goes into exported GGUF files."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -171,7 +195,13 @@ def read_config(path: Path) -> RunConfig:
             f"{path}: {told}.", code="train.config", hint="See docs/how-to/train-a-model.md."
         ) from error
     tokens = (path.parent / config.data.tokens).resolve()
-    return config.model_copy(update={"data": config.data.model_copy(update={"tokens": tokens})})
+    text = tuple((path.parent / given).resolve() for given in config.gate.text)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"tokens": tokens}),
+            "gate": config.gate.model_copy(update={"text": text}),
+        }
+    )
 
 
 def _model(given: Any, path: Path) -> Any:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gnomon.errors import ConfigError
 from gnomon.train.corpus.inputs import find_units, read_unit
+from gnomon.train.judgement import Measure
 from gnomon.train.models.transformer import Transformer
 
 _DRAWS = 1_000
@@ -44,17 +44,6 @@ class Subject:
     end_id: int
     window: int
     """The most tokens that it is shown at once."""
-
-
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure. Without an interval where a single document gives none."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    unit: Literal["", "%"] = ""
 
 
 @dataclass(frozen=True)
