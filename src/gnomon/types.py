@@ -132,6 +132,21 @@ class Batch(msgspec.Struct, frozen=True):
     """None leaves the stored cursor as it is."""
 
 
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a passage stands beside, and is read with. It is never quoted as the passage's words."""
+
+    relation: str
+    """`answers`: a post that this one replies to; `quotes`: one that it quotes."""
+    text: str
+    """Its beginning, on one line."""
+    key: str = ""
+    version: int = 0
+    source: str = ""
+    author: str = ""
+    url: str = ""
+    published_at: datetime | None = None
+
+
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A slice of one version: `document.text[start:end] == text`."""
 
@@ -146,6 +161,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """How many near copies, itself included, were folded into this passage."""
     copy_sources: tuple[str, ...] = ()
     """The sources that carried those copies."""
+    context: tuple[Context, ...] = ()
+    """What the document answers and quotes, nearest first."""
 
 
 class VerdictKind(StrEnum):
@@ -191,6 +208,8 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
     observed_at: datetime | None = None
     copies: int = 1
     copy_sources: tuple[str, ...] = ()
+    context: tuple[Context, ...] = ()
+    """What the cited document answers and quotes, nearest first."""
 
 
 class Sentence(msgspec.Struct, frozen=True, kw_only=True):

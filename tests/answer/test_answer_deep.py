@@ -14,8 +14,8 @@ import pytest
 
 from gnomon.answer.deep.base import Budget, Run, markdown
 from gnomon.answer.deep.engine import Engine, Prices
-from gnomon.answer.pages import Pages
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.answer.pages import Pages
 from gnomon.clock import RandomIds
 from gnomon.errors import ContentError, ModelError
 from gnomon.models.base import GenerateRequest, ToolCall

@@ -13,8 +13,8 @@ import pytest
 
 from gnomon.answer.deep.base import Budget, markdown
 from gnomon.answer.deep.engine import Engine
-from gnomon.answer.pages import Pages
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.answer.pages import Pages
 from gnomon.clock import RandomIds
 from gnomon.models.base import GenerateRequest, ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator

@@ -207,6 +207,21 @@ async def test_it_is_off_without_services_and_by_the_setting(tmp_path: Path) -> 
         assert not made.search.requests
 
 
+async def test_a_page_that_a_post_names_is_opened_too(tmp_path: Path) -> None:
+    async with house(tmp_path) as made:
+        made.pages.page("/results", title="Harbour regatta", text=TOLD)
+        post = Document(
+            key="board:1", source="board", kind="post",
+            text=f"The harbour regatta is over! {made.pages.url('/results')}",
+            published_at=made.clock.now(),
+        )  # fmt: skip
+        await made.runner.deliver("board", [Upsert(post)])
+        assert await made.runner.wait_indexed(made.record.last_seq(), 10)
+        answer = await made.ask(ASKED)
+        assert "Ada Ferrow won" in answer.text
+        assert made.pages.asked("/results")
+
+
 async def test_pages_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     async with house(tmp_path) as made:
         publish(made)

@@ -19,6 +19,7 @@ import numpy as np
 from gnomon.answer import facts
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.check import Embed, disagrees
+from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.judgement import (
     Signals,
@@ -184,14 +185,14 @@ def _candidates(
 ) -> list[Candidate]:
     asked, asking = plan.search_text, stems(plan.focus)
     focused = {t: w for t, w in weights.items() if t in asking} or weights
-    known = stems("\n".join(f"{p.document.title}\n{p.text}" for p in passages))
+    known = stems("\n".join(f"{heading(p)}\n{p.text}" for p in passages))
     unknown = 1.0 - share(plan.terms, known)
     # What residents must do is what an alert is for, and what a "how do I" asks.
     how_to = bool(_HOW_TO.search(asked))
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
-        title = stems(passage.document.title)
+        title = stems(heading(passage))
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         time = time_of(passage.document)
         orders = not how_to and passage.document.kind != "alert"
@@ -206,7 +207,7 @@ def _candidates(
                 covered=weighed(set(held[j]), weights),
                 around=weighed(around, weights),
                 focus=weighed(around, focused),
-                named=named_in(asked, f"{passage.document.title}\n{near}", around),
+                named=named_in(asked, f"{heading(passage)}\n{near}", around),
                 typed=typed,
                 untyped=float(typed == 0.0 and demands(plan.expects, asked)),
                 unknown=unknown,

@@ -199,7 +199,9 @@ def fenced(text: str) -> str:
 def _heading(passage: Passage) -> str:
     document = passage.document
     title = fenced(" ".join(document.title.split()))[:200]
-    return f"{title} ({fenced(document.source)}, {time_of(document):%Y-%m-%d %H:%M} UTC)"
+    beside = "".join(f" ({c.relation}: {fenced(c.text)})" for c in passage.context)
+    when = f"{time_of(document):%Y-%m-%d %H:%M} UTC"
+    return f"{title} ({fenced(document.source)}, {when}){beside}"
 
 
 def _cut(text: str) -> str:

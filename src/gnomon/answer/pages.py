@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from gnomon.types import Document, Passage, Policy
 SOURCE = "opened"
 """The source under which opened pages are recorded."""
 MAX_PASSAGES = 60
+_LINK = re.compile(r"https?://[^\s<>\"'()\[\]{}]{4,500}")
 _HTML = ("text/html", "application/xhtml+xml", "text/plain")
 _MAX_BYTES = 5_000_000
 _TIMEOUT_S = 20.0
@@ -83,6 +85,11 @@ class Pages:
             policy=policy,
         )
         return await self._keep(document), page.links
+
+
+def links_in(text: str) -> list[str]:
+    """The web addresses that stand in `text`, without repeats, in order."""
+    return list(dict.fromkeys(m.rstrip(".,;:!?…") for m in _LINK.findall(text)))
 
 
 def cut(document: Document) -> list[Passage]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from gnomon.answer import context
 from gnomon.answer.base import (
     AnswerEvent,
     Finished,
@@ -114,7 +115,7 @@ class Answerer:
 
         looked = Looked()
         if await asyncio.to_thread(self._lacks, question, asked, evidence, now):
-            looked = await self._look(question, asked)
+            looked = await self._look(question, asked, evidence)
             laps.mark("web")
         if looked.documents:
             evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
@@ -203,8 +204,10 @@ class Answerer:
             return True
         return asked.recency >= _BREAKING and max(c.time for c in likely) < now - _FRESH
 
-    async def _look(self, question: Question, asked: Plan) -> Looked:
-        return await self._web.look(question, asked) if self._web is not None else Looked()
+    async def _look(self, question: Question, asked: Plan, evidence: Evidence) -> Looked:
+        if self._web is None:
+            return Looked()
+        return await self._web.look(question, asked, evidence.passages)
 
     def _writers(self, question: Question, evidence: Evidence) -> tuple[list[Writer], list[str]]:
         """Who writes, in order of preference, and why quoting is first if it is."""
@@ -249,7 +252,7 @@ class Answerer:
         )
         if not desk.sentences:
             said += needed(asked, evidence.passages, fresh)
-        said += filter(None, [undated(desk.citations)])
+        said += filter(None, [undated(desk.citations), context.told(desk.citations)])
         laps.mark("whole")
         return Answer(
             id=self._ids.new("ans"),

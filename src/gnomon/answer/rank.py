@@ -17,11 +17,12 @@ from msgspec import structs
 
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import opposed
+from gnomon.answer.context import around
 from gnomon.answer.facts import numbers
 from gnomon.answer.words import content, negated, share, stems
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
-from gnomon.types import Document
+from gnomon.types import Context, Document
 
 HITS = 50
 # Chosen on Cranfield; see docs/internals/answer.md.
@@ -43,6 +44,16 @@ class Found(msgspec.Struct, frozen=True):
     score: float = 0.0
     alike: float | None = None
     """Cosine with the question by the sentence model; None if it did not read this one."""
+    context: tuple[Context, ...] = ()
+    """What the document answers and quotes."""
+
+    @property
+    def readable(self) -> Document:
+        """The document as the sentence model reads it: beneath what it stands beside."""
+        if not self.context:
+            return self.document
+        beside = "\n".join([self.document.title, *(c.text for c in self.context)])
+        return structs.replace(self.document, title=beside.strip())
 
 
 Likeness: TypeAlias = Callable[[str, Sequence[Document]], Mapping[int, float]]
@@ -77,6 +88,12 @@ def ranked(
         if wider:
             notes.append(_outside(found, wider, asked))
             found = wider
+    found = [
+        structs.replace(f, context=around(f.document, record, asked.as_of))
+        if f.document.reply_to or f.document.quotes
+        else f
+        for f in found
+    ]
     if asked.terms:
         found = _reranked(found, asked, likeness)
     return Ranking(documents=tuple(found), notes=tuple(notes))
@@ -93,7 +110,7 @@ def time_of(document: Document) -> datetime:
 def _reranked(found: Sequence[Found], asked: Plan, likeness: Likeness | None) -> list[Found]:
     """The first, as far as the model has read, by words and meaning; then the index's order."""
     ordered = sorted(found, key=lambda f: -f.hit.score)
-    alike = likeness(asked.search_text, [f.document for f in ordered]) if likeness else {}
+    alike = likeness(asked.search_text, [f.readable for f in ordered]) if likeness else {}
     best = max((f.hit.lexical for f in ordered), default=0.0) or 1.0
     out = []
     for f in ordered:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.context import heading
 from gnomon.answer.plan import narrowed
 from gnomon.answer.words import content, stems
 from gnomon.models.base import ModelState
@@ -102,7 +103,7 @@ def needed(asked: Plan, passages: Sequence[Passage], fresh: Freshness) -> list[s
             "(`gnomon sources add`)."
         ]
     else:
-        known = stems("\n".join(f"{p.document.title}\n{p.text}" for p in passages))
+        known = stems("\n".join(f"{heading(p)}\n{p.text}" for p in passages))
         spoken = {w.stem: w.text for w in content(f"{asked.focus} {asked.search_text}")}
         unknown = list(dict.fromkeys(spoken.get(t, t) for t in asked.terms if t not in known))
         if unknown:

@@ -110,6 +110,7 @@ def citation(passage: Passage, number: int, start: int, end: int) -> Citation:
         observed_at=document.observed_at,
         copies=passage.copies,
         copy_sources=passage.copy_sources,
+        context=passage.context,
     )
 
 
@@ -117,7 +118,8 @@ def _lexical(found: Sequence[Found], asked: Plan) -> tuple[dict[str, float], lis
     """Passages that hold the question's words, weighed by how rare each is among what was found."""
     pattern, wanted = _pattern(asked.terms), set(asked.terms)
     placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]
-    titled = [{t for _, t in _places(pattern, f.document.title, wanted)} for f in found]
+    # What a post answers or quotes speaks for it, like a title.
+    titled = [{t for _, t in _places(pattern, f.readable.title, wanted)} for f in found]
     held: Counter[str] = Counter()
     for places, title in zip(placed, titled, strict=True):
         held.update(title.union(t for _, t in places))
@@ -252,4 +254,5 @@ def _passage(c: _Candidate) -> Passage:
         origin=document.key,
         copies=1 + len(copies),
         copy_sources=tuple(dict.fromkeys(c.source for c in (document, *copies))) if copies else (),
+        context=c.found.context,
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gnomon.answer.base import Plan, Question
-from gnomon.answer.pages import Pages
+from gnomon.answer.pages import Pages, links_in
 from gnomon.answer.words import content
 from gnomon.clock import Clock
 from gnomon.errors import ConfigError, GnomonError, StoreError, UpstreamTransient
@@ -27,7 +27,7 @@ from gnomon.metrics import WEB_LOOKS
 from gnomon.net.base import Fetcher
 from gnomon.net.budget import Budget, Metered
 from gnomon.settings import WebSearchSettings
-from gnomon.types import Document
+from gnomon.types import Document, Passage
 from gnomon.websearch.base import Budget as SearchBudget
 from gnomon.websearch.base import Found, Hit, WebSearch, together
 from gnomon.websearch.client import open_search
@@ -45,6 +45,9 @@ _SEARCH_SHARE = 0.5
 _INDEX_S = 2.0
 _RESULTS = 10
 _PER_HOST = 2
+_POSTS = 4
+"""So many of the best passages are looked through for pages that a post names."""
+_LINKS = 2
 _REMEMBERED = 500
 _REASON_CHARS = 160
 _log = get_logger()
@@ -97,8 +100,13 @@ class Web:
         ended = any(until is not None and until <= now for until in (question.until, asked.until))
         return not ended and bool(query_of(asked))
 
-    async def look(self, question: Question, asked: Plan) -> Looked:
-        """Search and open. What fails is in the notes; only StoreError comes through."""
+    async def look(
+        self, question: Question, asked: Plan, passages: Sequence[Passage] = ()
+    ) -> Looked:
+        """Search, and open what was found and what the best posts among `passages` point to.
+
+        What fails is in the notes; only StoreError comes through.
+        """
         query, now_s = query_of(asked), self._clock.monotonic()
         since = max((m for m in (question.since, asked.since) if m is not None), default=None)
         if now_s < self._rests_until_s:
@@ -121,8 +129,8 @@ class Web:
             WEB_LOOKS.labels("failed").inc()
             return Looked(notes=tuple(n for n in notes if n))
         self._remember(query)
-        chosen = _best(found.hits, question, self._most_pages)
-        documents, refused = await self._open([hit.url for hit in chosen], ends_s)
+        urls = [*_pointed(passages), *(hit.url for hit in found.hits)]
+        documents, refused = await self._open(_best(urls, question, self._most_pages), ends_s)
         WEB_LOOKS.labels("opened" if documents else "nothing").inc()
         if documents:
             left_s = max(ends_s - asyncio.get_running_loop().time(), _INDEX_S)
@@ -263,20 +271,26 @@ def query_of(asked: Plan) -> str:
     return " ".join(dict.fromkeys(w.text for w in content(asked.search_text)))
 
 
-def _best(hits: Sequence[Hit], question: Question, most: int) -> list[Hit]:
-    """The first results, few from each host, of domains that the asker allows."""
+def _pointed(passages: Sequence[Passage]) -> list[str]:
+    """The pages that the best posts name."""
+    posts = [p for p in passages[:_POSTS] if p.document.kind in ("post", "comment")]
+    return [url for p in posts for url in links_in(p.document.text)][:_LINKS]
+
+
+def _best(urls: Sequence[str], question: Question, most: int) -> list[str]:
+    """The first addresses, few from each host, of domains that the asker allows."""
     per_host: Counter[str] = Counter()
     seen: set[str] = set()
     chosen = []
-    for hit in hits:
-        host = urlsplit(hit.url).hostname or ""
-        address = canonical_url(hit.url)
+    for url in urls:
+        address = canonical_url(url)
+        host = urlsplit(address).hostname or ""
         if not host or address in seen or not _allowed(host, question):
             continue
         seen.add(address)
         per_host[host] += 1
         if per_host[host] <= _PER_HOST:
-            chosen.append(hit)
+            chosen.append(url)
     return chosen[:most]
 
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from gnomon.answer import facts
 from gnomon.answer.base import Plan
 from gnomon.answer.deep.base import Direction, Finding
+from gnomon.answer.pages import links_in
 from gnomon.answer.plan import focus
 from gnomon.answer.words import content, fold, plain, stems
 from gnomon.types import Citation
 
-_LINK = re.compile(r"https?://[^\s<>\"'()\[\]{}]{4,500}")
 _MAX_ENTITIES = 3
 _MAX_LINKS = 3
 
@@ -62,8 +62,7 @@ def links(citations: Iterable[Citation], texts: Iterable[str]) -> list[Direction
     found: dict[str, None] = {}
     for citation, text in zip(citations, texts, strict=True):
         if citation.kind in ("post", "comment"):
-            for match in _LINK.findall(text):
-                found.setdefault(match.rstrip(".,;:!?…"))
+            found |= dict.fromkeys(links_in(text))
     return [Direction(url, "link", url=url) for url in list(found)[:_MAX_LINKS]]
 
 

@@ -8,7 +8,6 @@ page of this run showed its address, so that no text can make up an address to s
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib import resources
@@ -20,7 +19,7 @@ from gnomon.answer.base import Question
 from gnomon.answer.check import Cited, check
 from gnomon.answer.deep.base import Direction, Finding, Run
 from gnomon.answer.generative import FENCE, best_quote, fenced
-from gnomon.answer.pages import Pages, cut
+from gnomon.answer.pages import Pages, cut, links_in
 from gnomon.answer.retrieve import citation
 from gnomon.answer.support import Read
 from gnomon.errors import GnomonError, StoreError
@@ -29,7 +28,6 @@ from gnomon.record.base import Record
 from gnomon.types import Answer, Citation, Document, Passage, VerdictKind
 
 PROMPT = "deep.v1.md"
-_LINK = re.compile(r"https?://[^\s<>\"'()\[\]{}]{4,500}")
 _SHOWN_CHARS = 900
 _PAGE_PASSAGES = 8
 _LINKS_SHOWN = 20
@@ -211,7 +209,7 @@ class Toolbox:
         end = min(len(document.text), c.end + 400)
         return Passage(
             document=document, start=start, end=end, text=document.text[start:end],
-            copies=c.copies, copy_sources=c.copy_sources,
+            copies=c.copies, copy_sources=c.copy_sources, context=c.context,
         )  # fmt: skip
 
     def _shown(self, passages: Sequence[Passage]) -> str:
@@ -219,7 +217,7 @@ class Toolbox:
         for passage in passages:
             self._results.append(passage)
             document = passage.document
-            self._known_urls.update(u.rstrip(".,;:!?…") for u in _LINK.findall(passage.text))
+            self._known_urls.update(links_in(passage.text))
             if document.url:
                 self._known_urls.add(document.url)
             blocks.append(
