@@ -1,13 +1,30 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
+
+const OUT = "../src/gnomon/serve/page";
+
+/** Each script and style once more, compressed, so that the server need not do it. */
+const compressed: Plugin = {
+  name: "compressed",
+  closeBundle() {
+    const folder = join(import.meta.dirname, OUT, "assets");
+    for (const name of readdirSync(folder)) {
+      const file = join(folder, name);
+      writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+    }
+  },
+};
 
 // Built into the Python package, which serves it under /page/. In development, `npm run dev`
 // passes everything else on to a Gnomon that runs beside it.
 export default defineConfig({
   base: "/page/",
-  plugins: [react()],
+  plugins: [react(), compressed],
   build: {
-    outDir: "../src/gnomon/serve/page",
+    outDir: OUT,
     emptyOutDir: true,
     // The page's policy forbids data: fonts and inline styles; small files stay files.
     assetsInlineLimit: 0,

@@ -6,12 +6,16 @@ that whoever must sign in first can be asked to.
 
 from __future__ import annotations
 
+import asyncio
+from mimetypes import guess_type
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 PAGE = Path(__file__).parent / "page"
 """Built from `web/`; not there in a checkout that was not built."""
@@ -36,7 +40,7 @@ _SINGLE = frozenset(view for view in VIEWS if "{" not in view)
 _UNBUILT = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Gnomon</title></head><body>'
     "<h1>The page is not built</h1><p>Gnomon runs and its API answers. To build the page, run "
-    "<code>make page</code> where Gnomon's source is, then load this again.</p></body></html>"
+    "<code>make page</code> where Gnomon's source is, and start it again.</p></body></html>"
 )
 
 
@@ -56,7 +60,8 @@ def install(app: FastAPI) -> None:
 
     for path in VIEWS:
         app.add_api_route(path, view, methods=["GET"], include_in_schema=False)
-    app.mount("/page", _Built(directory=PAGE, check_dir=False), name="page")
+    if PAGE.is_dir():
+        app.mount("/page", _Built(directory=PAGE), name="page")
     app.mount("/static", _Checked(directory=STATIC), name="static")
 
 
@@ -72,6 +77,18 @@ class _Checked(StaticFiles):
 
 
 class _Built(_Checked):
-    """Files whose names change with their content."""
+    """Files whose names change with their content, compressed where the browser takes that."""
 
     _cache = "public, max-age=31536000, immutable"
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        whole = path.startswith("assets") and not path.endswith(".gz")
+        if whole and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            _, found = await asyncio.to_thread(self.lookup_path, f"{path}.gz")
+            if found is not None:
+                response = await super().get_response(f"{path}.gz", scope)
+                response.headers["content-encoding"] = "gzip"
+                response.headers["content-type"] = guess_type(path)[0] or "text/plain"
+                response.headers["vary"] = "accept-encoding"
+                return response
+        return await super().get_response(path, scope)

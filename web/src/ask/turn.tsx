@@ -123,7 +123,7 @@ function Branches({
   );
 }
 
-function Body({ turn }: { turn: Turn }) {
+export function Body({ turn }: { turn: Turn }) {
   const { answer } = turn;
   if (answer?.abstained) return <Abstention answer={answer} />;
   return (
@@ -143,7 +143,7 @@ interface LineProps {
   at: number;
 }
 
-function Line({ sentence, citations, answer, at }: LineProps) {
+export function Line({ sentence, citations, answer, at }: LineProps) {
   const { verdict } = sentence;
   const cited = sentence.citations.map((n) => citations[n]).filter((c): c is Citation => !!c);
   const against = answer?.disagreements.filter((each) => each.sentence === at) ?? [];
@@ -258,7 +258,7 @@ function After({ talk, turn, answer, onAsk }: AfterProps) {
   );
 }
 
-function Freshness({ answer }: { answer: Answer }) {
+export function Freshness({ answer }: { answer: Answer }) {
   const { freshness } = answer;
   const moment = answer.as_of ? "before that moment" : "old";
   const total = answer.timings_ms.whole;
