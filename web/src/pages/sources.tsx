@@ -147,7 +147,7 @@ function Row({
   };
   const rate = rateWords(rates.perMinute(source.name));
   return (
-    <li className={`row ${tone(source)}`}>
+    <li className={`item ${tone(source)}`}>
       <span className="dot" aria-hidden="true" />
       <div>
         <p className="title">

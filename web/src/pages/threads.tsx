@@ -185,7 +185,7 @@ function Row({ thread, folders, changed, remove }: RowProps) {
 
 function Line({ children, deeds }: { children: ReactNode; deeds: ReactNode }) {
   return (
-    <li className="row">
+    <li className="item">
       <div>{children}</div>
       <div className="deeds">{deeds}</div>
     </li>
