@@ -176,7 +176,7 @@ def test_unknown_names_and_versions_are_told(registry: Registry, tmp_path: Path)
     registry.add(weights(tmp_path, "one"), name="town")
     with pytest.raises(ConfigError, match="There are: town"):
         registry.use("city")
-    with pytest.raises(ConfigError, match="no version 4. It has 1"):
+    with pytest.raises(ConfigError, match=r"no version 4\. It has 1"):
         registry.use("town", 4)
 
 
@@ -223,7 +223,7 @@ def _churn(folder: str, source: str, steps: int) -> None:
             registry.rollback()
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_leaves_a_whole_registry(tmp_path: Path, kills: int) -> None:
     """Every kill leaves entries whose files are whole, and one that serves if any ever did."""
     for number in range(7):
@@ -254,6 +254,6 @@ def test_a_kill_at_any_moment_leaves_a_whole_registry(tmp_path: Path, kills: int
         assert serving is None or told[-1].model == serving.id
         assert len(told) >= changes, "a change that was told is gone"
         changes = len(told)
-    assert changes >= kills
+    assert changes >= kills // 2, "the kills came too early to test anything"
     registry.add(tmp_path / "0.gguf", name="last", checks=[GOOD])
     assert not list((folder / "files").glob(".part-*"))
