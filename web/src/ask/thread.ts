@@ -227,7 +227,10 @@ export class Talk {
       const { sentence, citations } = data as { sentence: Sentence; citations: Citation[] };
       if (!turn.sentences.length) step("Writing, and checking each sentence");
       turn.sentences = [...turn.sentences, sentence];
-      turn.citations = { ...turn.citations, ...byNumber(citations) };
+      // The same object while nothing is new, so that only the new sentence is drawn.
+      if (citations.some((citation) => !turn.citations[citation.number])) {
+        turn.citations = { ...turn.citations, ...byNumber(citations) };
+      }
     } else if (name === "finished") {
       const { id, answer } = data as { id: string; answer: Answer };
       turn.id = id;

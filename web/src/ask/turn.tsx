@@ -143,7 +143,7 @@ interface LineProps {
   at: number;
 }
 
-export function Line({ sentence, citations, answer, at }: LineProps) {
+export const Line = memo(function Line({ sentence, citations, answer, at }: LineProps) {
   const { verdict } = sentence;
   const cited = sentence.citations.map((n) => citations[n]).filter((c): c is Citation => !!c);
   const against = answer?.disagreements.filter((each) => each.sentence === at) ?? [];
@@ -205,7 +205,7 @@ export function Line({ sentence, citations, answer, at }: LineProps) {
       </div>
     </li>
   );
-}
+});
 
 function Abstention({ answer }: { answer: Answer }) {
   return (
