@@ -101,7 +101,8 @@ AnswerEvent: TypeAlias = Planned | Retrieved | Written | Finished
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence as written, not yet checked: its text and the spans that it rests on.
 
-    A span is (index into the passages, start, end), offsets into that passage's text.
+    A span is (index into the passages, start, end), counted from the beginning of that passage. It
+    may lie outside of it, in the same document: the header of a long table.
     """
 
     text: str

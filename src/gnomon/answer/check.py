@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.answer import facts
+from gnomon.answer.layout import stands
 from gnomon.answer.support import (
     Read,
     claims,
@@ -118,7 +119,17 @@ def check(sentence: str, cited: Sequence[Cited], read: Read | None = None) -> Ve
             )
         whole = around(text, span.start, span.end)
         evidence.append(Evidence(span.quote, text[whole.start : whole.end]))
+    if _laid_out(sentence, cited):
+        return Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
     return judge(sentence, evidence, read)
+
+
+def _laid_out(sentence: str, cited: Sequence[Cited]) -> bool:
+    """Whether `sentence` is a row with its header, or an item with what introduces the list."""
+    if len(cited) != 2 or cited[0].document is not cited[1].document:
+        return False
+    head, line = cited
+    return stands(sentence, head.document.text, (head.start, head.end), (line.start, line.end))
 
 
 def judge(sentence: str, evidence: Sequence[Evidence], read: Read | None = None) -> Verdict:

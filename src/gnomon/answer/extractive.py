@@ -30,8 +30,9 @@ from gnomon.answer.judgement import (
     type_present,
     weighed,
 )
+from gnomon.answer.layout import Block, block_at, told
 from gnomon.answer.rank import time_of
-from gnomon.answer.text import Span, sentences
+from gnomon.answer.text import PASSAGE_CHARS, Span, sentences
 from gnomon.answer.words import negated, plain, share, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
@@ -200,7 +201,11 @@ def _candidates(
             text = passage.text[span.start : span.end]
             if asks(text) or addresses_machine(text, orders=orders) or not _speaks(text):
                 continue
+            head = _head(passage, span)
+            if head is not None and head.kind == "table" and not _is_row(passage, span, head):
+                continue
             around = set(title).union(*held[max(0, j - 1) : j + 2])
+            around |= _introduced(passage, head)
             near = passage.text[cut[max(0, j - 1)].start : cut[min(len(cut) - 1, j + 1)].end]
             typed = type_present(plan.expects, asked, text)
             signals = Signals(
@@ -236,6 +241,24 @@ def _compare_times(candidates: Sequence[Candidate], plan: Plan) -> None:
             recent=recentness(behind_s, plan.recency),
             newest=1.0 / (1.0 + newer) if plan.state else 0.0,
         )
+
+
+def _head(passage: Passage, span: Span) -> Block | None:
+    """The table or list in which a sentence stands."""
+    return block_at(passage.document.text, passage.start + span.start)
+
+
+def _is_row(passage: Passage, span: Span, table: Block) -> bool:
+    """Whether it is a row, not the header or the caption."""
+    at = passage.start + span.start
+    return any(line.start <= at < line.end for line in table.lines)
+
+
+def _introduced(passage: Passage, block: Block | None) -> set[str]:
+    """The words of a header, or of the line before a list: they speak for all below them."""
+    if block is None or block.head is None:
+        return set()
+    return stems(passage.document.text[block.start : block.head.end])
 
 
 def _speaks(text: str) -> bool:
@@ -340,10 +363,43 @@ def _newest(plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
     return sorted(opened.values(), key=lambda c: c.time, reverse=True)
 
 
+def _laid_out(c: Candidate, passage: Passage) -> Draft | None:
+    """A row with its header, an item with the line before the list, that line with its list."""
+    text = passage.document.text
+    start, end = passage.start + c.span.start, passage.start + c.span.end
+    block = block_at(text, start)
+    if block is None or block.head is None:
+        return None
+    spans: list[tuple[int, int]] = []
+    said = ""
+    if block.kind == "list" and block.head.start <= start and end <= block.head.end:
+        lines = [x for x in block.lines if x.end - block.head.start <= PASSAGE_CHARS]
+        if lines:
+            spans = [(block.head.start, lines[-1].end)]
+            said = text[block.head.start : lines[-1].end]
+    else:
+        line = next((x for x in block.lines if x.start <= start and end <= x.end), None)
+        found = told(text, line.start, line.end) if line is not None else None
+        if line is not None and found is not None:
+            said, head = found
+            spans = [(head.start, head.end), (line.start, line.end)]
+    if not spans:
+        return None
+    return Draft(
+        text=" ".join(said.split()),
+        spans=tuple((c.passage, a - passage.start, b - passage.start) for a, b in spans),
+        confidence=round(c.likelihood, 3),
+    )
+
+
 def _draft(c: Candidate, chosen: Sequence[Candidate], passages: Sequence[Passage]) -> Draft:
     """The sentence, with its predecessor where it cannot stand alone."""
+    passage = passages[c.passage]
+    laid_out = _laid_out(c, passage)
+    if laid_out is not None:
+        return laid_out
     start = c.span.start
-    text = passages[c.passage].text
+    text = passage.text
     if _LEANS.match(c.text):
         before = [s for s in sentences(text) if s.end <= c.span.start]
         gap = text[before[-1].end : c.span.start] if before else ""

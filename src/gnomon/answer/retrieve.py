@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
-from gnomon.answer.text import Span, boundary, passages
+from gnomon.answer.text import BLOCK_CHARS, Span, boundary, passages
 from gnomon.answer.words import forms, stem
 from gnomon.index.base import Index
 from gnomon.record.base import Record
@@ -160,7 +161,11 @@ def _spans(
         start = max(done, boundary(text, block * _BLOCK_CHARS))
         end = (block + 2) * _BLOCK_CHARS
         # Read a little further, and drop the last run, which the end of the block may have cut.
-        runs = [s for s in passages(text, start, end + _BLOCK_CHARS) if s.start < end]
+        further = end + _BLOCK_CHARS
+        laid_out = block_at(text, end)
+        if laid_out is not None:
+            further = max(further, min(laid_out.end, end + BLOCK_CHARS))
+        runs = [s for s in passages(text, start, further) if s.start < end]
         yield from runs
         done = runs[-1].end if runs else done
 

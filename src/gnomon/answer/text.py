@@ -13,10 +13,14 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gnomon.answer.layout import CELL, Block, block_at, blocks
+
 MAX_SENTENCE_CHARS = 1_000
 """Longer runs without an end (tables, lists of tags) are cut at white space."""
 PASSAGE_SENTENCES = 5
 PASSAGE_CHARS = 700
+BLOCK_CHARS = 2_000
+"""Longest table or list that is one passage."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -59,9 +63,15 @@ def sentences(text: str) -> list[Span]:
     """The sentences of `text`, in order, trimmed of white space, not overlapping."""
     spans: list[Span] = []
     start = 0
+    tables = [b for b in blocks(text) if b.kind == "table"] if CELL in text else []
     for match in _END.finditer(text):
         end = match.end()
-        if match["paragraph"] is None and not _ends(text, start, match):
+        if tables and tables[0].end <= match.start():
+            tables.pop(0)
+        if tables and tables[0].start <= match.start() and match["paragraph"] is None:
+            if match["line"] is None:
+                continue  # a row is told whole
+        elif match["paragraph"] is None and not _ends(text, start, match):
             continue
         _add(spans, text, start, end)
         start = end
@@ -83,15 +93,25 @@ def paragraphs(text: str) -> list[Span]:
 def passages(text: str, start: int = 0, end: int | None = None) -> Iterator[Span]:
     """Runs of 1 to 5 neighbouring sentences; together they cover `text[start:end]`.
 
-    Short paragraphs are read together, long ones are cut.
+    Short paragraphs are read together, long ones are cut. A table or a list stays whole, with what
+    introduces it, up to BLOCK_CHARS; longer ones are cut between rows or items.
     """
     run: list[Span] = []
     part = text[start:end]
+    whole = list(blocks(part))
     breaks = {p.start for p in paragraphs(part)}
+    inside: Block | None = None
     for sentence in sentences(part):
-        room = not run or sentence.end - run[0].start <= PASSAGE_CHARS
-        settled = len(run) >= 3 and sentence.start in breaks
-        if run and (len(run) >= PASSAGE_SENTENCES or not room or settled):
+        while whole and whole[0].end <= sentence.start:
+            whole.pop(0)
+        before, inside = inside, None
+        if whole and whole[0].start <= sentence.start:
+            inside = whole[0]
+        most = PASSAGE_CHARS if inside is None else BLOCK_CHARS
+        room = not run or sentence.end - run[0].start <= most
+        many = inside is None and len(run) >= PASSAGE_SENTENCES
+        settled = len(run) >= 3 and inside is None and sentence.start in breaks
+        if run and (many or not room or settled or inside is not before):
             yield Span(start + run[0].start, start + run[-1].end)
             run = []
         run.append(sentence)
@@ -100,9 +120,13 @@ def passages(text: str, start: int = 0, end: int | None = None) -> Iterator[Span
 
 
 def boundary(text: str, at: int, reach: int = 600) -> int:
-    """The beginning of a paragraph, else of a line, else of a sentence, at or before `at`."""
+    """The beginning of a table or list that is not too long, of a paragraph, else of a line, else
+    of a sentence, at or before `at`."""
     if at <= 0:
         return 0
+    block = block_at(text, at)
+    if block is not None and block.end - block.start <= BLOCK_CHARS:
+        return block.start
     low = max(0, at - reach)
     for mark in ("\n\n", "\n"):
         found = text.rfind(mark, low, at)

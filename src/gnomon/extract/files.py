@@ -128,7 +128,8 @@ def _docx(file: io.BytesIO) -> Iterator[Part]:
     lines: list[str] = []
     for block in docx.Document(file).iter_inner_content():
         if isinstance(block, Table):
-            lines += (" | ".join(cell.text for cell in row.cells) for row in block.rows)
+            rows = (" | ".join(" ".join(c.text.split()) for c in row.cells) for row in block.rows)
+            lines.append("\n".join(rows))
         else:
             lines.append(block.text)
     yield Part(text="\n\n".join(line for line in lines if line.strip()))
@@ -149,7 +150,7 @@ def _xlsx(file: io.BytesIO) -> Iterator[Part]:
     try:
         for number, sheet in enumerate(book.worksheets, 1):
             rows = (
-                " | ".join(str(value) for value in row if value is not None)
+                " | ".join("" if value is None else str(value) for value in row).rstrip(" |")
                 for row in sheet.iter_rows(max_row=100_000, max_col=200, values_only=True)
             )
             yield Part(text=f"{sheet.title}\n" + "\n".join(row for row in rows if row), page=number)
