@@ -80,7 +80,8 @@ def answer(question: str, sentences: list[str]) -> dict[str, Any]:
     verdict = {"kind": "supported", "score": 0.97, "reasons": []}
     cited = {
         "number": 1, "key": "feed:x", "version": 1, "seq": 1, "start": 0, "end": 5,
-        "quote": "Words", "title": "A title", "url": "https://news.quillhaven.example/1", "source": "feed:x",
+        "quote": "Words", "title": "A title", "source": "feed:x",
+        "url": "https://news.quillhaven.example/1",
         "author": "", "kind": "article", "lang": "en", "published_at": "2026-01-01T00:00:00Z",
         "observed_at": "2026-01-01T00:00:00Z", "copies": 1, "copy_sources": [],
         "saved_url": "/saved/feed:x?version=1",
