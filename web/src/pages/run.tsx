@@ -133,7 +133,9 @@ function Actions({ run, path }: { run: Run; path: string }) {
       .catch(tell);
   };
   const again = async () => {
-    const when = run.as_of ? ({ kind: "moment", at: run.as_of } as const) : ({ kind: "now" } as const);
+    const when = run.as_of
+      ? ({ kind: "moment", at: run.as_of } as const)
+      : ({ kind: "now" } as const);
     const next = await deepen(run.question, { mode: "deep", kinds: [], when });
     if (next) go(`/r/${next.id}`);
   };
@@ -182,7 +184,9 @@ function Budget({ run }: { run: Run }) {
   const { budget, spent } = run;
   // What is stored is as of the last step; while it runs, the clock goes on.
   const since = (now - new Date(run.created_at).getTime()) / 1000;
-  const seconds = running ? Math.min(budget.seconds, Math.max(spent.seconds, since)) : spent.seconds;
+  const seconds = running
+    ? Math.min(budget.seconds, Math.max(spent.seconds, since))
+    : spent.seconds;
   const tokens = spent.input_tokens + spent.output_tokens;
   return (
     <section className="budget" aria-label="Budget used">
