@@ -20,23 +20,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
-
 from gnomon.clock import Clock
 from gnomon.errors import ConfigError
 from gnomon.extract.text import clean_text
 from gnomon.train.config import RunConfig, read_config
-from gnomon.train.corpus.build import build
-from gnomon.train.corpus.manifest import MANIFEST, documents, read_manifest
+from gnomon.train.corpus.build import Options, build
+from gnomon.train.corpus.manifest import documents, read_manifest
 from gnomon.train.metrics import read_steps
-from gnomon.train.shards import INDEX, TOKENIZER, Index, write_durably
+from gnomon.train.shards import INDEX, TOKENIZER, TokenShards, write_durably
 from gnomon.train.tokens import bpe
 from gnomon.train.tokens.encode import encode_corpus
+from gnomon.train.tokens.mix import mix
 
 Row = dict[str, str]
 CONFIG = "demo.toml"
 _TEXTS = ("town.jsonl", "talk.jsonl", "documentation.jsonl", "held-out.jsonl")
-_HELD_OUT_PART = 25
+_CORPORA = {"corpus": 1, "talks": 3}
+"""How often each is read while the others are read once."""
+_HELD_OUT_PART = 40
 """One text of so many is kept for the gate."""
 _REHEARSED = 6
 """Steps by whose speed the run's are counted."""
@@ -100,30 +101,34 @@ class Demo:
         return f"{sum(sizes) / 1e6:.1f} MB of text, {sizes[-1] / 1e6:.2f} MB of it held out"
 
     def corpus(self) -> str:
-        """Judge and deduplicate the texts."""
-        *inputs, held_out = (self.folder / name for name in _TEXTS)
-        out = self.folder / "corpus"
-        if not (out / MANIFEST).is_file():
-            build(out, inputs, held_out=[held_out])
-        manifest = read_manifest(out)
-        return f"{manifest.documents:,} of {manifest.texts:,} texts stay"
+        """Judge and deduplicate the texts. Talks are no web pages: rules for those pass them by."""
+        town, talk, documentation, held_out = (self.folder / name for name in _TEXTS)
+        build(self.folder / "corpus", [town, documentation], held_out=[held_out])
+        plain = Options(quality=False, near=False)
+        build(self.folder / "talks", [talk], held_out=[held_out], options=plain)
+        manifests = [read_manifest(self.folder / name) for name in _CORPORA]
+        stay, all_texts = (sum(getattr(m, n) for m in manifests) for n in ("documents", "texts"))
+        return f"{stay:,} of {all_texts:,} texts stay"
 
     def tokenizer(self) -> str:
         """Learn a byte-level BPE."""
         path = self.folder / TOKENIZER
         if not path.is_file():
-            texts = (row["text"] for row in documents(self.folder / "corpus"))
+            texts = (row["text"] for name in _CORPORA for row in documents(self.folder / name))
             bpe.train_tokenizer(texts, self.scale.vocab, path)
         return f"a vocabulary of {bpe.Encoding(path).vocab_size:,}"
 
     def tokens(self) -> str:
-        """Encode the corpus."""
+        """Encode the corpora, and mix them so that talks are read more than once."""
         out = self.folder / "tokens"
         if not (out / INDEX).is_file():
-            encode_corpus(self.folder / "corpus", self.folder / TOKENIZER, out)
-        index = msgspec.json.decode((out / INDEX).read_bytes(), type=Index)
-        size = sum(len(row["text"].encode()) for row in documents(self.folder / "corpus"))
-        return f"{index.tokens:,} tokens, {size / index.tokens:.2f} bytes each"
+            parts = {}
+            for name, times in _CORPORA.items():
+                encode_corpus(self.folder / name, self.folder / TOKENIZER, out / name)
+                parts[out / name] = times
+            mix(parts, out)
+        index = TokenShards(out).index
+        return f"{index.tokens:,} tokens; talks stand among them {_CORPORA['talks']} times"
 
     def plan(self) -> str:
         """Rehearse, then decide how many steps there are and write the configuration."""

@@ -28,7 +28,7 @@ from gnomon.train.models.transformer import Transformer
 _DRAWS = 1_000
 _BATCH_TOKENS = 4_096
 _CHOICES = 4
-_BEFORE_CHARS = 240
+_BEFORE_CHARS = 160
 """What the model reads before it picks a word."""
 _WORD = re.compile(r"(?<=[\w,;:] )[A-Za-z]{4,}\b")
 _Floats = NDArray[np.float64]

@@ -7,14 +7,16 @@ no number fails.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from gnomon.errors import ConfigError, ModelTerminal
+from gnomon.models.registry import Check
 from gnomon.train.config import Gate
 from gnomon.train.evaluate import Reading, Subject, difference, evaluate, held_out
-from gnomon.train.judgement import Check, Measure
+from gnomon.train.judgement import Measure
 
 _SHOWN = {
     "bits_per_byte": ("bits per byte", "at most", "gate.max_bits_per_byte"),
@@ -87,7 +89,8 @@ def refuse(name: str, found: Sequence[Check]) -> None:
 def shown(check: Check) -> str:
     """One check in words."""
     name, side, _ = _SHOWN[check.name]
-    return f"{name} {check.value:.3f}, wanted {side} {check.threshold:g}"
+    value = "no number" if check.value is None else f"{check.value:.3f}"
+    return f"{name} {value}, wanted {side} {check.threshold:g}"
 
 
 def _at_most(measure: Measure, threshold: float) -> Check:
@@ -99,11 +102,12 @@ def _at_least(measure: Measure, threshold: float) -> Check:
 
 
 def _check(measure: Measure, threshold: float, passed: bool) -> Check:
+    finite = math.isfinite(measure.value)
     return Check(
         name=measure.name,
-        value=measure.value,
+        value=measure.value if finite else None,
         low=measure.low,
         high=measure.high,
         threshold=threshold,
-        passed=passed,
+        passed=passed and finite,
     )

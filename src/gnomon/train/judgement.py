@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.errors import StoreError
+from gnomon.models.registry import Check
 from gnomon.train.shards import write_durably
 
 JUDGEMENT = "gate.json"
@@ -22,17 +23,6 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     n: int = 0
     unit: Literal["", "%"] = ""
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure beside the threshold that it has to reach."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    threshold: float
-    passed: bool
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

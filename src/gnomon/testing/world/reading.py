@@ -17,7 +17,32 @@ from gnomon.testing.world.world import World
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _PAGE_ITEMS = 8
-_ARTICLE_CHARS = (250, 600)
+_WAYS = (
+    "{}",
+    "Hello. {}",
+    "Hello! {}",
+    "Hi, {}",
+    "Good morning. {}",
+    "Please: {}",
+    "{} Thank you.",
+    "{} Please answer briefly.",
+    "Tell me: {}",
+    "Do you know this? {}",
+    "One question. {}",
+    "I wonder: {}",
+    "{} I have to know.",
+    "My neighbour asks: {}",
+    "A visitor would like to know: {}",
+    "Quick question: {}",
+    "Sorry to bother you. {}",
+    "I have been away. {}",
+    "{} Any news?",
+    "So, {}",
+    "Once more: {}",
+    "For the paper: {}",
+    "Nobody could tell me. {}",
+    "{} I am new in town.",
+)
 
 
 class TownText:
@@ -53,17 +78,14 @@ class TownText:
         return [q for q in asked if q.answerable and q.says and q.topic in told]
 
     def talks(self) -> Iterator[dict[str, str]]:
-        """An article, a question and its answer: every article once, the questions in turn."""
-        low, high = _ARTICLE_CHARS
-        articles = [p for parts in self._parts.values() for p in parts if low <= len(p) <= high]
-        Random(self._seed).shuffle(articles)
-        questions = self.questions()
-        for number, article in enumerate(articles):
-            question = questions[number % len(questions)]
+        """Each question with its answer, asked in every way of `_WAYS`, in a drawn order."""
+        asked = [(question, way) for question in self.questions() for way in _WAYS]
+        Random(self._seed).shuffle(asked)
+        for number, (question, way) in enumerate(asked):
             answer = question.says[0].upper() + question.says[1:]
             yield {
                 "key": f"town:talk:{number}",
-                "text": f"{article}\n\nUser: {question.text} Assistant: {answer}.",
+                "text": f"User: {way.format(question.text)} Assistant: {answer}.",
                 "source": "talk",
                 "lang": "en",
             }
