@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from gnomon.answer import context
 from gnomon.answer.base import (
@@ -23,6 +24,7 @@ from gnomon.answer.base import (
 from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
+from gnomon.answer.parts import apart, together
 from gnomon.answer.plan import plan
 from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
@@ -101,6 +103,17 @@ class Answerer:
         Raises ContentError for an empty or overlong question, StoreError for a damaged record.
         A model that fails does not fail the answer: it goes on by quoting, and says so.
         """
+        parts = apart(question)
+        whole = len(parts) > 1
+        steps = together(question, parts, self._one) if whole else self._one(parts[0])
+        async with aclosing(steps) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Finished):
+                    event = Finished(answer=structs.replace(event.answer, question=question.text))
+                yield event
+
+    async def _one(self, question: Question) -> AsyncIterator[AnswerEvent]:
+        """The same for a single question, its filters told by itself alone."""
         laps = _Laps(self._clock)
         now = self._clock.now()
         asked = plan(question, now)

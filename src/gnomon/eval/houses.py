@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gnomon.answer.base import Finished, Question, Retrieved
+from gnomon.answer.named import narrowed_by_words
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.plan import plan
 from gnomon.answer.rank import ranked
@@ -119,6 +120,7 @@ class Inside:
 
     def _rank(self, question: Question, limit: int) -> Ranked:
         began_s = time.perf_counter()
+        question = narrowed_by_words(question)
         asked = plan(question, question.as_of or self._clock.now())
         found = ranked(
             question,
