@@ -106,12 +106,12 @@ function Palette({ go, done }: { go: (path: string) => void; done: () => void })
   };
   return (
     <Command label="Commands and conversations" loop>
-      <Command.Input placeholder="What do you want to do?" autoFocus />
+      <Command.Input placeholder="What do you want to do?" />
       <Command.List>
         <Command.Empty>Nothing of that name.</Command.Empty>
         <Command.Group heading="Commands">
           {ACTIONS.map((action) => (
-            <Command.Item key={action.name} onSelect={run(() => action.run(go))}>
+            <Command.Item key={action.name} value={action.name} onSelect={run(() => action.run(go))}>
               {action.name}
               {action.keys && <kbd>{action.keys}</kbd>}
             </Command.Item>
@@ -144,8 +144,12 @@ interface DialogProps {
 export function Dialog({ open, onClose, label, children }: DialogProps) {
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    if (open) box.current?.showModal();
-    else box.current?.close();
+    if (!open) {
+      box.current?.close();
+      return;
+    }
+    box.current?.showModal();
+    box.current?.querySelector<HTMLElement>("input")?.focus();
   }, [open]);
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard closes it with Escape
