@@ -60,8 +60,8 @@ export function Changed({ question, since }: { question: string; since: string }
       {found.data && (
         <>
           <p className="headline">
-            {calm(found.data.summary)} (<Time at={found.data.start} /> to{" "}
-            <Time at={found.data.end} />)
+            {tally(found.data.changes)} between <Time at={found.data.start} /> and{" "}
+            <Time at={found.data.end} />
           </p>
           <ul>
             {found.data.changes.map((change, at) => (
@@ -73,6 +73,13 @@ export function Changed({ question, since }: { question: string; since: string }
       )}
     </section>
   );
+}
+
+function tally(changes: readonly ClaimChange[]): string {
+  const counts = new Map<string, number>();
+  for (const { status } of changes) counts.set(status, (counts.get(status) ?? 0) + 1);
+  const said = [...counts].map(([status, n]) => `${n} ${(DEEDS[status] ?? status).toLowerCase()}`);
+  return said.length ? said.join(", ") : "Nothing was said, and nothing changed,";
 }
 
 function Change({ change }: { change: ClaimChange }) {

@@ -111,7 +111,11 @@ function Palette({ go, done }: { go: (path: string) => void; done: () => void })
         <Command.Empty>Nothing of that name.</Command.Empty>
         <Command.Group heading="Commands">
           {ACTIONS.map((action) => (
-            <Command.Item key={action.name} value={action.name} onSelect={run(() => action.run(go))}>
+            <Command.Item
+              key={action.name}
+              value={action.name}
+              onSelect={run(() => action.run(go))}
+            >
               {action.name}
               {action.keys && <kbd>{action.keys}</kbd>}
             </Command.Item>
