@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnomon import log
 from gnomon.commands.common import Json, load
+from gnomon.commands.forge_demo import demo
 from gnomon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gnomon.models.registry import Registry
+    from gnomon.train.judgement import Judgement, Measure
 
 forge = typer.Typer(no_args_is_help=True, help="Train models on your own machines.")
 Config = Annotated[Path, typer.Argument(help="TOML file of a run.")]
@@ -18,6 +23,7 @@ Config = Annotated[Path, typer.Argument(help="TOML file of a run.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    forge.command()(demo)
     app.add_typer(forge, name="forge")
     app.command("runs")(runs)
 
@@ -147,6 +153,81 @@ def export(
     else:
         to_hf(model, to, tokenizer=tokenizer, end_id=index.end_id, dtype=kind)
     print(f"Wrote {to}.")
+
+
+@forge.command("gate")
+def judge(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    kind: Annotated[
+        str, typer.Option(help="f32, f16, bf16 or q8_0: what would be served.")
+    ] = "f16",
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Do not compare with the model that serves.")
+    ] = False,
+) -> None:
+    """Judge a run's model by its [gate], as it would be served; nothing is changed."""
+    from gnomon.train import gate
+
+    _, judgement = _judged(name, kind, alone=alone)
+    gate.refuse(name, judgement.checks)
+    print(f"{name} passes its gate. `gnomon forge release {name}` lets it serve.")
+
+
+@forge.command()
+def release(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    model: Annotated[str, typer.Option("--as", help="The model's name; default: the run's.")] = "",
+    kind: Annotated[str, typer.Option(help="f32, f16, bf16 or q8_0.")] = "f16",
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Do not compare with the model that serves.")
+    ] = False,
+) -> None:
+    """Export a run's model, judge it by its [gate], and let it serve if it passes."""
+    file, judgement = _judged(name, kind, alone=alone)
+    from gnomon.train.release import release as let_serve
+
+    entry = let_serve(_home() / name, file, judgement, model or name, _registry())
+    print(f"{entry.id} serves. `gnomon models rollback` undoes that.")
+
+
+def _judged(name: str, kind: str, *, alone: bool) -> tuple[Path, Judgement]:
+    from gnomon.train.need import need
+
+    need("torch", "gguf")
+    from gnomon.train import gate
+    from gnomon.train.gguf import KINDS
+    from gnomon.train.release import export, judge
+
+    if kind not in KINDS:
+        raise ConfigError(
+            f"--kind {kind} is not known here.", hint=f"Name one of {', '.join(KINDS)}."
+        )
+    run = _home() / name
+    file = export(run, name=name, kind=kind)
+    judgement = judge(
+        run,
+        file,
+        None if alone else _registry(),
+        lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    for measure in judgement.measures:
+        print(f"{measure.name:<16}{measure.value:>9.3f}{_between(measure)}")
+    for check in judgement.checks:
+        print(f"{'passes' if check.passed else 'misses'}: {gate.shown(check)}")
+    return file, judgement
+
+
+def _between(measure: Measure) -> str:
+    if measure.low is None or measure.high is None:
+        return ""
+    return f"   95 %: {measure.low:.3f} to {measure.high:.3f}, n = {measure.n:,}"
+
+
+def _registry() -> Registry:
+    from gnomon.clock import SystemClock
+    from gnomon.models.registry import Registry
+
+    return Registry(load().settings.home / "registry", SystemClock())
 
 
 def runs(

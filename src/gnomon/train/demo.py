@@ -1,9 +1,8 @@
 """`gnomon forge demo`: from text at hand to a model that answers, on two cores, without a network.
 
 Every step leaves what it made in the demo's folder and is left out where that is there already, so
-a demo that was stopped goes on where it was. How many steps training takes is decided once, from
-the speed that a rehearsal measures and the minutes asked for, and written into the configuration:
-from there on the run is the function of configuration, data and seed that every run is.
+a demo that was stopped goes on where it was. The configuration is written once; from there on the
+run is the function of configuration, data and seed that every run is.
 """
 
 from __future__ import annotations
@@ -58,8 +57,9 @@ CHAT_TEMPLATE = (
 class Scale:
     """How large a demo is."""
 
-    minutes: float = 5.0
-    """Of training."""
+    steps: int = 150
+    minutes: float | None = None
+    """Of training: then there are as many steps as they allow on this machine."""
     vocab: int = 8_192
     source_bytes: int = 40_000_000
     """Python source whose documentation is read."""
@@ -68,8 +68,6 @@ class Scale:
     batch: int = 16
     micro: int = 8
     rate: float = 2e-3
-    steps: int = 0
-    """Of training; 0: as many as the minutes allow."""
     max_bits_per_byte: float = 2.6
     min_cloze: float = 35.0
 
@@ -131,10 +129,11 @@ class Demo:
         return f"{index.tokens:,} tokens; talks stand among them {_CORPORA['talks']} times"
 
     def plan(self) -> str:
-        """Rehearse, then decide how many steps there are and write the configuration."""
+        """Decide how many steps there are and write the configuration."""
         path = self.folder / CONFIG
         if not path.is_file():
-            steps = self.scale.steps or self._affordable()
+            minutes = self.scale.minutes
+            steps = self.scale.steps if minutes is None else self._affordable(minutes)
             write_durably(path, self._described(steps).encode())
         config = read_config(path)
         shape, data = config.model, config.data
@@ -156,7 +155,7 @@ class Demo:
         """The run's configuration, once it was planned."""
         return read_config(self.folder / CONFIG)
 
-    def _affordable(self) -> int:
+    def _affordable(self, minutes: float) -> int:
         """How many steps the minutes allow, by the speed of a few."""
         from gnomon.train.loop import train
 
@@ -167,7 +166,7 @@ class Demo:
             speeds = [step.tokens_per_s for step in read_steps(Path(folder))]
         path.unlink()
         # The first steps wait for memory and for the start's checkpoint.
-        tokens = 60 * self.scale.minutes * statistics.median(speeds[_REHEARSED // 2 :])
+        tokens = 60 * minutes * statistics.median(speeds[_REHEARSED // 2 :])
         return max(20, int(tokens / self.scale.sequence / self.scale.batch))
 
     def _described(self, steps: int) -> str:

@@ -6,27 +6,20 @@ run, and the figures that it passed with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from gnomon.models.registry import Entry, Registry
 from gnomon.train import gate
+from gnomon.train.corpus.manifest import file_sha256
 from gnomon.train.export import load_run, read_run, tokens_of
 from gnomon.train.gguf import to_gguf
 from gnomon.train.judgement import Judgement, write_judgement
 from gnomon.train.shards import INDEX
 from gnomon.train.subject import of_gguf
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The model that serves now."""
-
-    name: str
-    file: Path
 
 
 def export(run: Path, *, name: str, kind: str = "f16") -> Path:
@@ -49,27 +42,43 @@ def export(run: Path, *, name: str, kind: str = "f16") -> Path:
 def judge(
     run: Path,
     file: Path,
-    serving: Serving | None,
+    registry: Registry | None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
     """Put `file`, the export of `run`, through the run's gate, and write down what came of it.
 
-    Both models are shown as many tokens at once as the run was trained on.
+    It is compared with what serves in `registry`, if anything does. Both models are shown as many
+    tokens at once as the run was trained on.
     """
     config = read_run(run)
     window = config.data.sequence
-    against = of_gguf(serving.file, window) if serving else None
+    entry = registry.serving() if registry else None
+    against = None
+    if registry and entry:
+        found = of_gguf(registry.whole_path(entry), window)
+        against = replace(found, name=entry.id)
     checks, reading = gate.judge(config.gate, of_gguf(file, window), against, tell)
     judgement = Judgement(
         file=file.name,
-        file_sha256=_sha256(file),
+        file_sha256=file_sha256(file),
         text_sha256=reading.text_sha256,
-        serving=serving.name if serving else "",
+        serving=entry.id if entry else "",
         measures=reading.measures,
         checks=checks,
     )
     write_judgement(run, judgement)
     return judgement
+
+
+def release(run: Path, file: Path, judgement: Judgement, name: str, registry: Registry) -> Entry:
+    """Enter `file` into the registry as `name` and let it serve.
+
+    Raises ModelTerminal where it did not pass: then it is entered as refused, and what serves
+    stays in place.
+    """
+    entry = registry.add(file, name=name, lineage=lineage(run, judgement), checks=judgement.checks)
+    gate.refuse(entry.id, judgement.checks)
+    return registry.use(name, entry.version)
 
 
 def lineage(run: Path, judgement: Judgement) -> dict[str, str]:
@@ -79,7 +88,7 @@ def lineage(run: Path, judgement: Judgement) -> dict[str, str]:
     outcome = msgspec.json.decode((run / "outcome.json").read_bytes())
     return {
         "corpus": index.corpus,
-        "tokens": _sha256(tokens / INDEX),
+        "tokens": file_sha256(tokens / INDEX),
         "tokenizer": index.tokenizer_sha256,
         "run": run.name,
         "steps": str(outcome["steps"]),
@@ -87,8 +96,3 @@ def lineage(run: Path, judgement: Judgement) -> dict[str, str]:
         "judged_by": judgement.text_sha256,
         "replaces": judgement.serving,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

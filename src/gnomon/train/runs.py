@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
+from gnomon.models.registry import Check
 from gnomon.train.config import RunConfig
+from gnomon.train.judgement import Judgement, Measure, read_judgement
 from gnomon.train.metrics import Step, read_steps
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 220, 64, 24
@@ -74,8 +76,11 @@ def goodput(steps: Sequence[Step]) -> float:
     return useful_s / span_s if span_s > 0 else 1.0
 
 
-def report(folder: Path) -> str:
-    """One HTML page with the run's plots; nothing is fetched by it."""
+def report(folder: Path, sections: Sequence[tuple[str, str]] = ()) -> str:
+    """One HTML page with the run's plots and what its gate found; nothing is fetched by it.
+
+    `sections` are titles and markup that stand before the plots.
+    """
     now, steps = state(folder), read_steps(folder)
     config = (folder / "config.json").read_text()
     losses = {"loss": [(s.step, s.loss) for s in steps], "smoothed": smooth(steps)}
@@ -111,10 +116,38 @@ def report(folder: Path) -> str:
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
         for name, value in figures.items()
     )
-    title = html.escape(now.name)
+    judgement = read_judgement(folder)
+    judged = [("Judged", _judged(judgement))] if judgement else []
     return _PAGE.format(
-        title=title, cells=cells, plots="\n".join(plots), config=html.escape(config)
+        title=html.escape(now.name),
+        cells=cells,
+        sections="\n".join(f"<h2>{html.escape(t)}</h2>{s}" for t, s in (*sections, *judged)),
+        plots="\n".join(plots),
+        config=html.escape(config),
     )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as markup; cells are plain text."""
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _judged(judgement: Judgement) -> str:
+    known = {check.name: check for check in judgement.checks}
+    names = [m.name for m in judgement.measures]
+    figures: list[Measure | Check] = [*judgement.measures]
+    figures += [check for check in judgement.checks if check.name not in names]
+    rows = []
+    for figure in figures:
+        check = known.get(figure.name)
+        between = "" if figure.low is None else f"{figure.low:.3f} to {figure.high:.3f}"
+        value = "no number" if figure.value is None else f"{figure.value:.3f}"
+        wanted = "" if check is None or check.threshold is None else f"{check.threshold:g}"
+        verdict = "" if check is None else "passes" if check.passed else "misses"
+        rows.append((figure.name.replace("_", " "), value, between, wanted, verdict))
+    return table(("figure", "value", "95 %", "threshold", ""), rows)
 
 
 def smooth(steps: Sequence[Step]) -> list[tuple[int, float | None]]:
@@ -184,9 +217,12 @@ figure {{ margin: 1.5rem 0; }} figcaption {{ font-weight: 600; }}
 figcaption span {{ font-weight: 400; font-size: .85rem; margin-left: .5rem; }}
 svg {{ width: 100%; height: auto; }} polyline {{ fill: none; stroke-width: 1.5; }}
 text {{ font-size: 11px; fill: currentColor; opacity: .7; }} .left {{ text-anchor: end; }}
-pre {{ overflow: auto; }}
+pre {{ overflow: auto; }} h2 {{ font-size: 1.1rem; margin: 1.5rem 0 .25rem; }}
+table {{ border-collapse: collapse; }} th, td {{ text-align: left; padding: .15rem 1rem .15rem 0; }}
+th {{ opacity: .65; font-weight: 400; }} td {{ font-variant-numeric: tabular-nums; }}
 </style></head><body>
 <h1>{title}</h1><dl>{cells}</dl>
+{sections}
 {plots}
 <details><summary>Configuration</summary><pre>{config}</pre></details>
 </body></html>
