@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -170,7 +170,9 @@ def sources_list(as_json: Json = False) -> None:
     for state in states:
         print(state["name"])
         health = (state["text"] or state["state"]).rstrip(".")
-        print(f"    {health}. {state['documents']:,} documents.")
+        believed = state.get("reliability")
+        also = f" Reliability {believed:g}." if believed is not None else ""
+        print(f"    {health}. {state['documents']:,} documents.{also}")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
 
@@ -195,7 +197,7 @@ def sources_add(
         "text": address or None,
         "name": source_name,
         "type": type,
-        "settings": dict(map(_setting, option or ())),
+        "settings": dict(map(lists.setting, option or ())),
         "keep_days": keep_days,
     }
     with client() as server:
@@ -204,18 +206,6 @@ def sources_add(
         lists.tell(len(added["added"]), added["known"])
         return
     print(f"Following {added['name']} ({added['type']}).")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(
-            f"--set {text} has no value.", code="source.settings", hint="Write --set KEY=VALUE."
-        )
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
 
 
 @sources.command("pause")

@@ -19,6 +19,17 @@ Cursor: TypeAlias = str
 KINDS = ("article", "page", "post", "comment", "alert", "paper", "release", "file")
 """The kinds of document that sources deliver. Filters accept any of them."""
 
+RELIABILITY: Mapping[str, float] = {
+    "alert": 0.9,
+    "paper": 0.8,
+    "release": 0.8,
+    "article": 0.7,
+    "file": 0.7,
+    "page": 0.6,
+    "post": 0.3,
+    "comment": 0.25,
+}
+"""How far a document of each kind is believed where its source has no setting of its own."""
 
 CALL_PREFIX = "call:"
 """Keys of texts that came with a request, from functions of the client. They are not stored."""
@@ -163,6 +174,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """The sources that carried those copies."""
     context: tuple[Context, ...] = ()
     """What the document answers and quotes, nearest first."""
+    reliability: float | None = None
+    """How far its source is believed; None: as its kind."""
 
 
 class VerdictKind(StrEnum):
@@ -270,6 +283,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     documents: int = 0
     errors: int = 0
     next_at: datetime | None = None
+    reliability: float | None = None
+    """How far the operator believes it; None: by the kind of each document."""
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,6 +124,10 @@ def test_search_sources_and_doctor_speak(up: tuple[Path, Up]) -> None:
     unknown = run(home, "sources", "pause", "demo:heralt")
     assert unknown.returncode == 2
     assert "demo:herald" in unknown.stderr
+    assert run(home, "sources", "set", "demo:herald", "reliability=0.65").returncode == 0
+    assert "Reliability 0.65." in run(home, "sources", "list").stdout
+    wrong = run(home, "sources", "set", "demo:herald", "reliability=2")
+    assert wrong.returncode == 2 and "reliability" in wrong.stderr
 
 
 def test_a_killed_server_starts_again_with_what_it_knew(tmp_path: Path) -> None:

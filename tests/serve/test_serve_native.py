@@ -221,6 +221,23 @@ async def test_a_source_can_be_named_by_its_connector_with_settings(house: Any) 
     assert stored["feed:news.example/f"].settings == settings
 
 
+async def test_settings_of_a_source_are_changed_and_unset(house: Any) -> None:
+    async with house.client() as http:
+        path = "/v1/sources/feed%3Awww.example.org"
+        changed = await http.patch(path, json={"settings": {"reliability": 0.4, "interval_s": 60}})
+        assert changed.status_code == 200 and "settings" not in changed.json()
+        await http.patch(path, json={"settings": {"interval_s": None}, "title": "Mine"})
+        (stored,) = house.record.sources()
+        assert stored.settings["reliability"] == 0.4 and "interval_s" not in stored.settings
+        assert stored.title == "Mine"
+        listed = (await http.get("/v1/sources")).json()
+        assert listed["reliability_by_kind"]["post"] < 0.5 < listed["reliability_by_kind"]["alert"]
+        assert "reliability" in listed["sources"][0]
+        missing = await http.patch("/v1/sources/feed:nothing", json={"settings": {}})
+        assert missing.status_code == 404
+        assert (await http.patch(path, json={"url": "https://x.example"})).status_code == 400
+
+
 async def test_status_and_health_tell_how_things_stand(house: Any) -> None:
     async with house.client() as http:
         status = (await http.get("/v1/status")).json()

@@ -18,6 +18,7 @@ from gnomon.answer import facts
 from gnomon.answer.base import Draft, Plan
 from gnomon.answer.check import disagrees
 from gnomon.answer.instructions import addresses_machine, asks
+from gnomon.answer.reliability import trusted
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import stems
 from gnomon.types import Citation, Document, Passage, Superseded
@@ -178,7 +179,7 @@ def _reliable(passage: Passage, text: str) -> bool:
     """No hearsay, and no lone post: only such a statement can dispute or replace another."""
     if _HEARSAY.search(text):
         return False
-    return passage.document.kind not in ("post", "comment") or passage.copies > 1
+    return trusted(passage)
 
 
 def _same_facts(one: str, other: str) -> bool:

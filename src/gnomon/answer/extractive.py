@@ -32,6 +32,7 @@ from gnomon.answer.judgement import (
 )
 from gnomon.answer.layout import Block, block_at, told
 from gnomon.answer.rank import time_of
+from gnomon.answer.reliability import left, trusted
 from gnomon.answer.text import PASSAGE_CHARS, Span, sentences
 from gnomon.answer.words import negated, plain, share, stems, words
 from gnomon.clock import Clock
@@ -144,6 +145,7 @@ class ExtractiveWriter:
                 c.likelihood *= _BESIDE
             if _hearsay(c.text, passages[c.passage].document.title):
                 c.likelihood *= _HEARSAY
+            c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
         return _settled(candidates, plan)
 
@@ -269,7 +271,7 @@ def _reliable(passage: Passage, text: str) -> bool:
     """Whether the statement may replace another: not hearsay, and not one lone post."""
     if _hearsay(text, passage.document.title):
         return False
-    return passage.document.kind not in ("post", "comment") or passage.copies > 1
+    return trusted(passage)
 
 
 def _beside(c: Candidate) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
+from gnomon.answer.reliability import in_order, of
 from gnomon.answer.text import BLOCK_CHARS, Span, boundary, passages
 from gnomon.answer.words import forms, stem
 from gnomon.index.base import Index
@@ -47,6 +48,7 @@ class _Candidate(msgspec.Struct):
     found: Found
     span: Span
     score: float
+    reliability: float
 
 
 def retrieve(
@@ -57,8 +59,9 @@ def retrieve(
     index: Index,
     limit: int,
     likeness: Likeness | None = None,
+    believed: Mapping[str, float] | None = None,
 ) -> Evidence:
-    """The best `limit` passages for `asked`.
+    """The best `limit` passages for `asked`; `believed` is the reliability set for sources.
 
     The sentence model is not asked here: reading whole passages with it took four times as long
     and found no more answers than reading single sentences with it does later.
@@ -68,7 +71,7 @@ def retrieve(
     quotable = [f for f in found if f.document.policy.snippet and f.document.policy.display]
     if kept_back := len(found) - len(quotable):
         notes.append(f"{kept_back} matching documents may not be quoted, by their sources' terms.")
-    weights, candidates = _lexical(quotable, asked)
+    weights, candidates = _lexical(quotable, asked, believed or {})
     _add_similarity(candidates, asked, index)
     return Evidence(
         passages=_diverse(candidates, limit), weights=weights, notes=tuple(notes), hits=len(found)
@@ -115,7 +118,9 @@ def citation(passage: Passage, number: int, start: int, end: int) -> Citation:
     )
 
 
-def _lexical(found: Sequence[Found], asked: Plan) -> tuple[dict[str, float], list[_Candidate]]:
+def _lexical(
+    found: Sequence[Found], asked: Plan, believed: Mapping[str, float]
+) -> tuple[dict[str, float], list[_Candidate]]:
     """Passages that hold the question's words, weighed by how rare each is among what was found."""
     pattern, wanted = _pattern(asked.terms), set(asked.terms)
     placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]
@@ -132,14 +137,16 @@ def _lexical(found: Sequence[Found], asked: Plan) -> tuple[dict[str, float], lis
     for f, places, title in zip(found, placed, titled, strict=True):
         behind_s = (newest - time_of(f.document)).total_seconds() if newest else 0.0
         recency = 0.5 ** (behind_s / asked.half_life_s)
+        reliability = of(f.document, believed)
         rank = 0.25 * f.hit.lexical / best_hit
         for span in _spans(f.document.text[:_READ_CHARS], places, weights):
             # A title speaks for the passages under it.
             terms = title.union(t for at, t in places if span.start <= at < span.end)
             covered = sum(weights[t] for t in terms) / total
             # Newness tells among those that speak of the matter; alone it tells nothing.
-            score = covered * (1.0 + 0.5 * asked.recency * recency) + rank + 0.1 * _lead(span)
-            candidates.append(_Candidate(f, span, score))
+            score = covered * (1.0 + 0.5 * asked.recency * recency) * in_order(reliability)
+            score += rank + 0.1 * _lead(span)
+            candidates.append(_Candidate(f, span, score, reliability))
     candidates.sort(key=lambda c: -c.score)
     return weights, _few_each(candidates)[:_LEXICAL_BEST]
 
@@ -260,4 +267,5 @@ def _passage(c: _Candidate) -> Passage:
         copies=1 + len(copies),
         copy_sources=tuple(dict.fromkeys(c.source for c in (document, *copies))) if copies else (),
         context=c.found.context,
+        reliability=c.reliability,
     )

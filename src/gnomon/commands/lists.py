@@ -1,12 +1,14 @@
-"""`gnomon sources import | export | starter`: many sources at once."""
+"""`gnomon sources import | export | starter | set`: many sources at once, and their settings."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -135,8 +137,35 @@ def sources_starter(
         print("Some services want to know whom to write to: set net.contact for them.")
 
 
+def sources_set(
+    source: Annotated[str, typer.Argument(help="Name of the source.")],
+    settings: Annotated[
+        list[str], typer.Argument(help="KEY=VALUE, as JSON or text; KEY=null unsets it.")
+    ],
+) -> None:
+    """Change settings of a source, such as reliability=0.4; it goes on where it stands."""
+    body = {"settings": dict(map(setting, settings))}
+    with client() as server:
+        server.call("PATCH", f"/v1/sources/{quote(source, safe='')}", body)
+    print(f"{source}: changed.")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The key and the value of `KEY=VALUE`. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(
+            f"The setting {text} has no value.", code="source.settings", hint="Write KEY=VALUE."
+        )
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
 def add_to(sources: typer.Typer) -> None:
     """Put these commands beside the others of `gnomon sources`."""
     sources.command("import")(sources_import)
     sources.command("export")(sources_export)
+    sources.command("set")(sources_set)
     sources.command("starter")(sources_starter)

@@ -48,6 +48,7 @@ def state_now(
         documents=stats.documents,
         errors=health.errors,
         next_at=health.next_at,
+        reliability=_reliability(config),
     )
 
 
@@ -78,7 +79,16 @@ def state_as_of(
         last_document_at=newest,
         lag_s=_lag_s(stats),
         documents=stats.documents,
+        reliability=_reliability(config),
     )
+
+
+def _reliability(config: SourceConfig) -> float | None:
+    """As configured; a setting that cannot be read is told where the source is refused for it."""
+    try:
+        return min(max(float(config.settings["reliability"]), 0.0), 1.0)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _lag_s(stats: SourceStats) -> float | None:

@@ -23,7 +23,7 @@ from gnomon.serve.search import Moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event
 from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
-from gnomon.types import SourceConfig
+from gnomon.types import RELIABILITY, SourceConfig
 
 router = APIRouter(tags=["Sources"], route_class=JsonRoute)
 
@@ -48,12 +48,28 @@ class NewSource(BaseModel):
     keep_days: int | None = Field(None, ge=1, le=36_500, description="Forget what is older.")
 
 
+class ChangedSource(BaseModel):
+    """What should be otherwise from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Any] = Field(
+        default={}, description="Settings to change, such as `reliability`; null unsets one."
+    )
+    title: str | None = Field(None, max_length=MAX_NAME_CHARS)
+
+
 @router.get("/v1/sources", summary="List the sources")
 async def list_sources(request: Request, as_of: Moment = None) -> Response:
-    """Every source with its state in a sentence, its lag and its counts."""
+    """Every source with its state in a sentence, its lag, its counts and its reliability.
+
+    `reliability` is null where none was set: then each document has that of its kind.
+    """
     services = services_of(request)
     states = list(services.runner.states(moment(as_of, services.clock, param="as_of")))
-    return JsonResponse({"sources": msgspec.to_builtins(states)})
+    return JsonResponse(
+        {"sources": msgspec.to_builtins(states), "reliability_by_kind": dict(RELIABILITY)}
+    )
 
 
 @router.post("/v1/sources", summary="Follow a source", status_code=201)
@@ -104,7 +120,7 @@ async def _wanted(body: NewSource, services: Services) -> Sequence[SourceConfig]
     return [_as_asked(config, body, name, services) for config in found]
 
 
-def _as_asked(config: SourceConfig, body: NewSource, name: str, services: Services) -> SourceConfig:
+def _refuse_files(config: SourceConfig, services: Services) -> None:
     if config.type in _READS_FILES and services.settings.server.api_key is not None:
         raise ApiError(
             403,
@@ -112,6 +128,10 @@ def _as_asked(config: SourceConfig, body: NewSource, name: str, services: Servic
             code="source.local_file",
             hint="Add the file with `gnomon sources add` on the server itself.",
         )
+
+
+def _as_asked(config: SourceConfig, body: NewSource, name: str, services: Services) -> SourceConfig:
+    _refuse_files(config, services)
     return msgspec.structs.replace(
         config,
         name=name or config.name,
@@ -136,6 +156,23 @@ async def resume_source(name: str, request: Request) -> Response:
     services = services_of(request)
     config = await _config(services, name)
     await services.runner.resume(name)
+    return JsonResponse(_described(services, config))
+
+
+@router.patch("/v1/sources/{name:path}", summary="Change a source's settings")
+async def change_source(name: str, body: ChangedSource, request: Request) -> Response:
+    """Follow on with other settings, from where it stands. A setting of null goes back to its
+    default."""
+    services = services_of(request)
+    config = await _config(services, name)
+    _refuse_files(config, services)
+    merged = {**config.settings, **body.settings}
+    config = msgspec.structs.replace(
+        config,
+        settings={key: value for key, value in merged.items() if value is not None},
+        title=body.title if body.title is not None else config.title,
+    )
+    await services.runner.add(config)
     return JsonResponse(_described(services, config))
 
 

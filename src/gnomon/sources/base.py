@@ -41,6 +41,9 @@ class SourceSettings(BaseModel):
     max_mib_per_day: int | None = Field(
         None, ge=1, description="Mebibytes a day (UTC); none takes `ingest.max_mib_per_day`."
     )
+    reliability: float | None = Field(
+        None, ge=0, le=1, description="How far it is believed; none: by the kind of a document."
+    )
 
 
 def reveal(secret: SecretStr) -> str:
