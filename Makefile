@@ -10,7 +10,7 @@ MODELS := $(CURDIR)/.cache/models
 CLIENTS := tests/clients/ai6 tests/clients/ai7
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup page clients test test-all lint types docs demo bench release lock clean
+.PHONY: help run setup page clients test test-train test-all lint types docs demo bench release lock clean
 
 # Node.js of the system where it is new enough, else one that pip installs. It builds the page;
 # nothing needs it afterwards.
@@ -36,6 +36,9 @@ test: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run the default test suite
 page: $(PAGE)  ## Build the page (web/) into the package
 
 clients: $(addsuffix /node_modules/.package-lock.json,$(CLIENTS))  ## Install the JavaScript clients that tests use
+
+test-train: $(VENV)/.train  ## Run the training platform's tests (installs PyTorch)
+	$(BIN)/python -m pytest tests/train -m "not slow"
 
 test-all: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run every test, the slow ones too
 	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest
@@ -115,6 +118,11 @@ $(PAGE): web/node_modules/.package-lock.json $(PAGE_SOURCES)
 # Without a page Gnomon still runs, and its address says how to build it.
 $(VENV)/.page: $(PAGE_SOURCES) | $(VENV)/.main
 	$(MAKE) --no-print-directory page || echo "The page could not be built; the API works without it."
+	@touch $@
+
+# PyTorch comes for many devices, so that its wheels are pinned by version and not by hash.
+$(VENV)/.train: $(VENV)/.dev requirements/train.txt
+	$(PIP) install -e ".[train]" -c requirements/train.txt
 	@touch $@
 
 tests/clients/%/node_modules/.package-lock.json: tests/clients/%/package-lock.json
