@@ -16,6 +16,7 @@ pytest.importorskip("gguf", reason="needs gnomon[train]")
 
 from gnomon.clock import SystemClock  # noqa: E402
 from gnomon.errors import ConfigError  # noqa: E402
+from gnomon.models.registry import Registry  # noqa: E402
 from gnomon.train.config import RunConfig  # noqa: E402
 from gnomon.train.evaluate import Subject, difference, evaluate, held_out  # noqa: E402
 from gnomon.train.gguf import to_gguf  # noqa: E402
@@ -23,7 +24,7 @@ from gnomon.train.loop import train  # noqa: E402
 from gnomon.train.models.shape import Shape  # noqa: E402
 from gnomon.train.models.transformer import Transformer  # noqa: E402
 from gnomon.train.shards import write_shards  # noqa: E402
-from gnomon.train.subject import of_gguf, of_run  # noqa: E402
+from gnomon.train.subject import of, of_gguf, of_run  # noqa: E402
 from gnomon.train.tokens.bpe import Encoding, train_tokenizer  # noqa: E402
 
 Describe = Callable[..., dict[str, Any]]
@@ -159,6 +160,13 @@ def test_a_run_and_its_file_have_the_same_figures(
     )
     served = of_gguf(path)
     assert trained.encode("a <|end|> b") == served.encode("a <|end|> b")
+    registry = Registry(tmp_path / "registry", SystemClock())
+    registry.add(path, name="kept")
+    assert of("small", tmp_path).name == "small"
+    assert of("kept", tmp_path).name == "kept@1"
+    assert of(str(path), tmp_path).name == "small"
+    with pytest.raises(ConfigError, match="absent"):
+        of("absent", tmp_path)
     served = Subject("s", served.model, served.encode, served.end_id, trained.window)
     of_checkpoint, of_file = evaluate(trained, TEXTS), evaluate(served, TEXTS)
     for ours, theirs in zip(of_checkpoint.measures, of_file.measures, strict=True):

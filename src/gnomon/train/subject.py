@@ -6,6 +6,7 @@ weights is in its figures. Read are the layouts that `gnomon.train.gguf` writes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnomon.clock import SystemClock
 from gnomon.errors import ConfigError
+from gnomon.models.registry import Registry, split_id
 from gnomon.train.evaluate import Subject
 from gnomon.train.export import load_run, read_run, tokens_of
 from gnomon.train.gguf import SPLIT
@@ -36,18 +39,19 @@ _PARTS = {
 
 
 def of(name: str, home: Path) -> Subject:
-    """A GGUF file, a run's folder, or what has this name among the runs or models of `home`."""
+    """A GGUF file, a run's folder, or what has this name among the runs or models of `home`.
+
+    Raises ConfigError where there is none.
+    """
     path = Path(name)
     if path.suffix == ".gguf":
         return of_gguf(path)
     for folder in (path, home / "runs" / name):
         if (folder / "config.json").is_file():
             return of_run(folder)
-    raise ConfigError(
-        f"There is no run, model or GGUF file {name!r}.",
-        code="eval.model",
-        hint="See `gnomon runs` and `gnomon models list`.",
-    )
+    registry = Registry(home / "registry", SystemClock())
+    entry = registry.find(*split_id(name))
+    return replace(of_gguf(registry.whole_path(entry)), name=entry.id)
 
 
 def of_run(folder: Path) -> Subject:
