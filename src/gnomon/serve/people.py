@@ -205,7 +205,8 @@ async def session(request: Request) -> Response:
     """Who makes this request, and whether signing in is needed at all."""
     access, identity = access_of(request), identity_of(request)
     if identity is LOCAL and access.sign_in_needed:
-        return JsonResponse({"signed_in": False, "sign_in_needed": True})
+        openid = {"openid": True} if services_of(request).oidc is not None else {}
+        return JsonResponse({"signed_in": False, "sign_in_needed": True} | openid)
     shown = _session_json(identity.name, identity.role, identity.session)
     return JsonResponse(shown | {"sign_in_needed": access.sign_in_needed})
 

@@ -57,12 +57,16 @@ export interface Status {
   key_required: boolean;
 }
 
+export type Role = "admin" | "editor" | "reader";
+
 export interface Session {
   signed_in: boolean;
   sign_in_needed: boolean;
   name?: string;
-  role?: "admin" | "member" | "reader";
+  role?: Role;
   csrf?: string;
+  /** Whether people can sign in with an OpenID provider. */
+  openid?: boolean;
   expires_at?: string;
 }
 
