@@ -129,7 +129,8 @@ async def test_the_real_connectors_bring_in_what_citizens_write(tmp_path: Path) 
     index = LiveIndex(tmp_path / "index")
     door = Door(settings.net, clock)
     configs = {c.name: c for c in town.sources() if c.type != "feed"}
-    assert set(configs) == {"demo:bluesky", "demo:mastodon"}
+    networks = ("bluesky", "mastodon", "hackernews", "wikimedia")
+    assert set(configs) == {f"demo:{network}" for network in networks}
     for config in configs.values():
         record.put_source(config)
     rng = random.Random(1)
@@ -146,7 +147,7 @@ async def test_the_real_connectors_bring_in_what_citizens_write(tmp_path: Path) 
     await door.aclose()
     await town.stop()
     counts = {name: brought(name) for name in configs}
-    entries = record.entries(0, 1_000)
+    entries = record.entries(0, 5_000)
     posts = [entry.document for entry in entries if entry.document is not None]
     gaps = record.gaps()
     lives = {record.get(post.key).life for post in posts}
@@ -154,6 +155,9 @@ async def test_the_real_connectors_bring_in_what_citizens_write(tmp_path: Path) 
     record.close()
     assert all(n > 20 for n in counts.values()), (counts, states)
     assert {p.lang for p in posts} >= {"en"}
-    assert all(p.kind == "post" and p.author and p.published_at for p in posts)
+    assert all(p.author and p.published_at for p in posts)
+    assert {(p.source, p.kind) for p in posts} == {
+        (name, "page" if name == "demo:wikimedia" else "post") for name in configs
+    }
     assert lives <= {Life.ALIVE, Life.DELETED}
     assert gaps == []

@@ -93,8 +93,9 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     settings: WikimediaSettings = ctx.settings
     if (urlsplit(settings.url).hostname or "").endswith(".wikimedia.org"):
         require_contact(ctx, "Wikimedia")
-    address = f"{settings.url.rstrip('/')}/v2/stream/{PAGE_CHANGE},{VISIBILITY}"
-    position = Position.restore(cursor, address)
+    streams = f"{PAGE_CHANGE},{VISIBILITY}"
+    address = f"{settings.url.rstrip('/')}/v2/stream/{streams}"
+    position = Position.restore(cursor, streams)
     if not position.began_ms:
         # Kept at once, so that from here on nothing is missed silently.
         position.began_ms = to_us(ctx.clock.now()) // 1_000 - int(settings.backfill_s * 1_000)

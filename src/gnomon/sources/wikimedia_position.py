@@ -23,7 +23,7 @@ class Position(msgspec.Struct, omit_defaults=True):
     """The cursor, opened. Times are milliseconds since the epoch."""
 
     streams: str = ""
-    """The address and streams that it belongs to."""
+    """The streams that it belongs to."""
     topics: dict[str, int] = {}
     """By topic and partition, the time after the newest message, as the stream's id said."""
     began_ms: int = 0
@@ -37,7 +37,7 @@ class Position(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, streams: str) -> Position:
-        """From a stored cursor; one of another connector or address counts as none."""
+        """From a stored cursor; one of another connector or other streams counts as none."""
         try:
             found = msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
         except msgspec.DecodeError:

@@ -107,6 +107,17 @@ class HackerNewsServer(FeedServer):
         """The front page shows these, the first one on top."""
         self._front = list(ids)
 
+    def continue_at(self, id: int) -> None:
+        """The next item gets this id, if it is not behind the newest one."""
+        self._next = max(self._next, id)
+
+    def forget(self, id: int) -> None:
+        """Know nothing of an item any more, as if it had never been."""
+        self._items.pop(id, None)
+        if id in self._changed:
+            self._changed.remove(id)
+        self.unroute(item_path(id))
+
     # -- misbehaviour ---------------------------------------------------------
     def late(self, *ids: int) -> None:
         """Announce these items, but answer `null` for them."""

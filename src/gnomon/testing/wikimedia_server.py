@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
-from uuid import UUID
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
@@ -22,7 +22,7 @@ from gnomon.testing.api_server import ApiReply, ApiRequest, ApiServer, Hangup, a
 PAGE_CHANGE = "mediawiki.page_change.v1"
 VISIBILITY = "mediawiki.revision-visibility-change"
 _PATH = "/v2/stream/"
-_KEPT = 100_000
+_KEPT = 20_000
 _CHANGELOG = {"create": "insert", "undelete": "insert", "delete": "delete"}
 _HIDDEN = ("is_content_visible", "is_editor_visible", "is_comment_visible")
 
@@ -91,6 +91,7 @@ class WikimediaServer(ApiServer):
         self,
         title: str,
         *,
+        id: int | None = None,
         wiki: str = "enwiki",
         domain: str = "en.wikipedia.org",
         namespace: int = 0,
@@ -100,8 +101,13 @@ class WikimediaServer(ApiServer):
         at: datetime | None = None,
         **who: Any,
     ) -> int:
-        """Somebody (`user`, `bot`) starts a page; its id."""
-        id, self._next_page = self._next_page, self._next_page + 1
+        """Somebody (`user`, `bot`) starts a page; its id.
+
+        What is told to have happened `at` a moment is sent then, too, and has the same id if it
+        is told again after a restart.
+        """
+        if id is None:
+            id, self._next_page = self._next_page, self._next_page + 1
         page = _Page(id, wiki, domain, title.replace(" ", "_"), namespace, redirect, {})
         self._pages[id] = page
         page.revision = self._revise(page, size=size, comment=comment, at=at, **who)
@@ -176,6 +182,10 @@ class WikimediaServer(ApiServer):
             },
         )
 
+    def forget(self, page: int) -> None:
+        """A page that nobody will change any more makes room; what was said of it stays said."""
+        self._pages.pop(page, None)
+
     def canary(self, data_centre: str = "eqiad") -> None:
         """The operators' hourly test message."""
         page = _Page(1, "canary", "canary", "TestPage10", 0, False, {"rev_id": 1, "rev_size": 1})
@@ -200,6 +210,8 @@ class WikimediaServer(ApiServer):
         user: str = "Ann", bot: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         id, self._next_revision = self._next_revision, self._next_revision + 1
+        if at is not None:
+            id = to_us(at) // 1_000
         parent = page.revision.get("rev_id")
         return {
             "rev_id": id,
@@ -234,10 +246,17 @@ class WikimediaServer(ApiServer):
             **more,
         }
         event = {name: value for name, value in event.items() if value is not None}
-        self._say(PAGE_CHANGE, "/mediawiki/page/change/1.2.0", page, event)
+        self._say(PAGE_CHANGE, "/mediawiki/page/change/1.2.0", page, event, at)
 
-    def _say(self, stream: str, schema: str, page: _Page, event: dict[str, Any]) -> None:
-        now = self.clock.now()
+    def _say(
+        self,
+        stream: str,
+        schema: str,
+        page: _Page,
+        event: dict[str, Any],
+        at: datetime | None = None,
+    ) -> None:
+        now = at or self.clock.now()
         if self.fault(_PATH, "skew"):
             now += timedelta(days=730)
             event["dt"] = _iso(now)
@@ -246,10 +265,11 @@ class WikimediaServer(ApiServer):
         self._numbers[topic] = number + 1
         ms = to_us(now) // 1_000
         count = self._dropped + len(self._log)
+        about = f"{page.id} {event.get('page_change_kind')} {ms}" if at else f"{count}"
         meta = {
             "uri": f"https://{page.domain}/wiki/{quote(page.title)}",
-            "request_id": str(UUID(int=count + 2**64)),
-            "id": str(UUID(int=count + 2**96)),
+            "request_id": str(uuid5(NAMESPACE_URL, f"request {about}")),
+            "id": str(uuid5(NAMESPACE_URL, f"{stream} {about}")),
             "domain": page.domain,
             "stream": stream,
             "dt": _iso(now),
@@ -359,7 +379,7 @@ class WikimediaServer(ApiServer):
                 yield _block(ids, '{"meta": ')
             if fault == "unknown":
                 odd = {**message.event, "page_change_kind": "illustrate", "new_field": {"a": [1]}}
-                meta = {**odd["meta"], "id": str(UUID(int=position + 2**100))}
+                meta = {**odd["meta"], "id": str(uuid5(NAMESPACE_URL, f"odd {position}"))}
                 yield _block(ids, {**odd, "meta": meta})
             ids[message.topic] = {
                 "topic": message.topic,

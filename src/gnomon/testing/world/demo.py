@@ -16,16 +16,20 @@ from gnomon.testing.scripted_feed import ScriptedPage
 from gnomon.testing.world import feeds
 from gnomon.testing.world.bluesky import BlueskyTown
 from gnomon.testing.world.crowd import Crowd
+from gnomon.testing.world.hackernews import HackerNewsTown
 from gnomon.testing.world.mastodon import MastodonTown
 from gnomon.testing.world.model import OUTLETS, Item, Outlet
 from gnomon.testing.world.networks import Network, Pump
 from gnomon.testing.world.truth import Truth
+from gnomon.testing.world.wikimedia import WikimediaTown
 from gnomon.testing.world.world import World
 from gnomon.types import Delete, SourceConfig, Upsert
 
 NETWORKS: Mapping[str, Callable[[Clock], Network]] = {
     "bluesky": BlueskyTown,
     "mastodon": MastodonTown,
+    "hackernews": HackerNewsTown,
+    "wikimedia": WikimediaTown,
 }
 BANNER = "Demo world: nothing here is news. Quillhaven, its people and its papers are invented."
 _PAGES = 2_000
