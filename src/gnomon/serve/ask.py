@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +26,7 @@ from gnomon.answer.base import (
 from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
 from gnomon.serve.errors import ApiError, shown, told
+from gnomon.serve.jobs import Job
 from gnomon.serve.moments import moment
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
@@ -47,6 +48,9 @@ class AskRequest(BaseModel):
     as_of: str | None = Field(None, description="ISO 8601 with a zone, or `2 hours ago`.")
     mode: AnswerMode = "fast"
     stream: bool = True
+    resumable: bool = Field(
+        False, description="Go on without the reader; `/v1/answers/{id}/events` catches up."
+    )
     store: bool = True
     previous_id: str | None = Field(None, description="Id of the answer that this follows on.")
     instructions: str = Field("", max_length=MAX_QUESTION_CHARS)
@@ -69,13 +73,63 @@ async def ask(body: AskRequest, request: Request) -> Response:
     owner = identity_of(request).user_id
     question = await _question(body, services, owner)
     asked = _Asked(body, question, services, base_url(request, services), owner, spender(request))
+    if body.stream and body.resumable:
+        job = await request.app.state.jobs.start(asked, owner)
+        return EventStream(job.stream(-1), services.clock)
     if body.stream:
         return EventStream(asked.stream(), services.clock)
     return JsonResponse(await unless_gone(asked.run(), request.receive))
 
 
+@router.get("/v1/answers/{id}", summary="Read an answer")
+async def read_answer(id: str, request: Request) -> Response:
+    """What `finished` carried; 404 `answer.unfinished` while it is being written."""
+    services, owner = services_of(request), identity_of(request).user_id
+    stored = await asyncio.to_thread(services.threads.get, id, owner)
+    if stored is not None:
+        answer = answer_json(stored.answer, base_url(request, services))
+        return JsonResponse({"id": id, "answer": answer})
+    _job(request, id)
+    raise ApiError(
+        404,
+        f"The answer {shown(id)} is being written.",
+        code="answer.unfinished",
+        hint=f"Watch it at /v1/answers/{id}/events.",
+        param="id",
+    )
+
+
+@router.get("/v1/answers/{id}/events", summary="Go on reading an answer")
+async def answer_events(
+    id: str, request: Request, starting_after: Annotated[int, Query(ge=-1, le=2**31)] = -1
+) -> Response:
+    """The events behind that number (or `Last-Event-ID`), and those to come. Only of answers that
+    were asked for with `resumable`; until ten minutes after the end."""
+    last = request.headers.get("last-event-id", "")
+    behind = int(last) if last.isascii() and last.isdigit() else starting_after
+    return EventStream(_job(request, id).stream(behind), services_of(request).clock)
+
+
+@router.post("/v1/answers/{id}/cancel", summary="Stop an answer")
+async def cancel_answer(id: str, request: Request) -> Response:
+    """Stop writing. What was written stays with whoever read it; nothing is stored."""
+    job = _job(request, id)
+    ended = job.ended_at_s is not None
+    await job.cancel()
+    return JsonResponse({"id": id, "status": "completed" if ended else "cancelled"})
+
+
+def _job(request: Request, id: str) -> Job:
+    job: Job | None = request.app.state.jobs.get(id)
+    if job is None or job.owner != identity_of(request).user_id:
+        raise ApiError(404, f"There is no answer {shown(id)}.", code="answer.unknown", param="id")
+    return job
+
+
 class _Asked:
     """One question on its way."""
+
+    failure = None  # It is told as an event.
 
     def __init__(
         self,
@@ -92,7 +146,15 @@ class _Asked:
         self._question = question
         self._services = services
         self._base_url = base_url
-        self._id = services.ids.new("ask")
+        self.id = services.ids.new("ask")
+
+    async def begin_in_background(self) -> dict[str, Any]:
+        """Nothing is stored before the end."""
+        return {"id": self.id}
+
+    async def cancelled(self) -> dict[str, Any]:
+        """Nothing is stored of an answer that was stopped."""
+        return {"id": self.id}
 
     async def run(self) -> dict[str, Any]:
         """What the last event carries."""
@@ -103,15 +165,21 @@ class _Asked:
         return last
 
     async def stream(self) -> AsyncGenerator[bytes]:
+        """The events as they go over the wire."""
+        async with aclosing(self.events()) as events:
+            async for name, payload in events:
+                yield event(name, payload)
+
+    async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         """The events; a failure becomes `error` and the end."""
         try:
             async with aclosing(self._events()) as events:
                 async for name, payload in events:
-                    yield event(name, payload)
+                    yield name, payload
         except Exception as error:
             public = told(error, self._services, "ask")
             problem = {"message": public.message, "code": public.code, "hint": public.hint}
-            yield event("error", problem)
+            yield "error", problem
 
     async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         pipeline = self._services.answerer.answer(self._question)
@@ -123,7 +191,7 @@ class _Asked:
                 if isinstance(step, Finished) and self._body.store:
                     await asyncio.to_thread(
                         self._services.threads.save,
-                        self._id,
+                        self.id,
                         answer=step.answer,
                         response={},
                         previous_id=self._body.previous_id,
@@ -134,7 +202,7 @@ class _Asked:
     def _described(self, step: AnswerEvent) -> tuple[str, dict[str, Any]]:
         match step:
             case Planned(plan=plan):
-                return "planned", {"id": self._id, "plan": msgspec.to_builtins(plan)}
+                return "planned", {"id": self.id, "plan": msgspec.to_builtins(plan)}
             case Retrieved():
                 return "retrieved", {
                     "citations": self._citations(step.citations),
@@ -148,7 +216,7 @@ class _Asked:
                 }
             case Finished(answer=answer):
                 return "finished", {
-                    "id": self._id,
+                    "id": self.id,
                     "answer": answer_json(answer, self._base_url),
                 }
 

@@ -92,7 +92,7 @@ class Job:
         while True:
             more = self._more
             while at < len(self._events):
-                yield event(*self._events[at])
+                yield event(*self._events[at], id=str(at))
                 at += 1
             if self.ended_at_s is not None:
                 return

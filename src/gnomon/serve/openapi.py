@@ -25,6 +25,7 @@ _TYPES: dict[tuple[str, str], tuple[str, ...]] = {
     ("get", "/metrics"): ("text/plain",),
     ("get", "/saved/{key}"): ("text/html",),
     ("post", "/v1/ask"): (_JSON, _SSE),
+    ("get", "/v1/answers/{id}/events"): (_SSE,),
     ("get", "/v1/changes"): (_SSE,),
     ("get", "/v1/documents/{key}"): (_JSON, "text/html"),
     ("get", "/v1/runs/{id}/events"): (_SSE,),

@@ -17,6 +17,7 @@ from gnomon.errors import StoreError
 from gnomon.files.store import Files
 from gnomon.index.base import Index
 from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
+from gnomon.models.served import Served
 from gnomon.record.base import Entry, Record
 from gnomon.settings import Settings
 from gnomon.types import Answer, Change, SourceConfig, SourceState
@@ -91,6 +92,11 @@ class Thread(Protocol):
     @property
     def response(self) -> Mapping[str, Any]:
         """The Response object as it was sent."""
+        ...
+
+    @property
+    def answer(self) -> Answer:
+        """The checked answer in it."""
         ...
 
 
@@ -212,6 +218,7 @@ class Services:
     accounts: Accounts | None = None
     runs: Runs | None = None
     files: Files | None = None
+    served: Served | None = None
     oidc: OpenIdProvider | None = None
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""

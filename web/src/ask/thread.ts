@@ -96,6 +96,7 @@ export class Talk {
     const turn = this.begin(question, wish, parent);
     const body = {
       question,
+      resumable: true,
       ...fieldsOf(wish),
       ...(parent ? { previous_id: parent } : {}),
     };
