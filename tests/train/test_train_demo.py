@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -200,3 +203,34 @@ def test_shards_are_mixed_where_they_lie(tmp_path: Path) -> None:
     encode_corpus(tmp_path / "corpus-b", tmp_path / "other.json", out / "c")
     with pytest.raises(ConfigError, match="another tokenizer"):
         mix({out / "a": 1, out / "c": 1}, out)
+
+
+@pytest.mark.slow
+def test_the_whole_demo_by_its_command(tmp_path: Path) -> None:
+    """Interrupted once while it trains; it goes on, serves, and answers over HTTP."""
+    pytest.importorskip("xllamacpp", reason="needs gnomon[llm]")
+    start = "from gnomon.cli import main; main()"
+    command = [sys.executable, "-c", start, "--home", str(tmp_path), "forge", "demo"]
+    command += ["--steps", "130"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        assert it.stderr is not None
+        for line in it.stderr:
+            if line.startswith("30/130"):
+                it.send_signal(signal.SIGINT)
+                break
+        out, _ = it.communicate(timeout=60)
+    assert it.returncode == 130
+    assert "Stopped in step 6, train. `gnomon forge demo` goes on from there." in out
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "26/130" in done.stderr
+    assert not any(line.startswith("1/130 ") for line in done.stderr.splitlines())
+    assert "demo@1 serves" in done.stdout
+    assert "answers are right" in done.stdout
+    page = (tmp_path / "forge" / "demo" / "report.html").read_text()
+    assert page.count("<svg") == 6
+    assert "Asked through the chat API" in page
+    registry = Registry(tmp_path / "registry", SystemClock())
+    serving = registry.serving()
+    assert serving is not None
+    assert serving.passed

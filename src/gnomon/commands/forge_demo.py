@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -11,8 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from gnomon import log
+from gnomon.client import running
 from gnomon.commands.common import client, load
 from gnomon.errors import ConfigError
+from gnomon.settings import Settings
 from gnomon.train.judgement import Judgement, read_judgement
 
 _STEPS = 150
@@ -59,6 +63,7 @@ class Shown:
         from gnomon.testing.world.reading import TownText
         from gnomon.train.demo import Demo
 
+        self._home = home
         self.folder, self.run = home / "forge" / name, home / "runs" / name
         self.page = self.folder / "report.html"
         self._name, self._town = name, TownText()
@@ -90,9 +95,11 @@ class Shown:
             raise typer.Exit(130) from None
         print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")
         print(f"Page:  {self.page}")
-        print("Serve: gnomon up")
-        question = self._town.questions()[0].text
-        print(f"Ask:   {chat_command(self._name, question)}")
+        found = running(self._home)
+        url = found.url if found else _address(load().settings)
+        if not found:
+            print(f"Serve: gnomon --home {shlex.quote(str(self._home))} up")
+        print(f"Ask:   {chat_command(url, self._name, self._town.questions()[0].text)}")
 
     def _steps(self) -> list[Step]:
         demo = self._demo
@@ -169,9 +176,18 @@ class Shown:
         return f"{self.page.stat().st_size / 1e3:.0f} kB"
 
 
-def chat_command(model: str, question: str) -> str:
+def chat_command(url: str, model: str, question: str) -> str:
     """The command that asks a served model."""
-    return f"gnomon chat {model} {question!r}"
+    body = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0}
+    return (
+        f"curl {url}/v1/chat/completions -H 'content-type: application/json' "
+        f"-d {shlex.quote(json.dumps(body))}"
+    )
+
+
+def _address(settings: Settings) -> str:
+    """Where `gnomon up` would serve."""
+    return f"http://{settings.server.host}:{settings.server.port}"
 
 
 def _need_engine() -> None:
