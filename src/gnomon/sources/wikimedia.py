@@ -173,9 +173,10 @@ async def _connection(
 
 def _refusal(error: UpstreamError) -> UpstreamError:
     status = error.fields.get("status")
+    said = " ".join(str(error.fields.get("body", "")).split())[:300]
     if error.code == "net.status" and status == 403:
         return UpstreamTransient(
-            f"Wikimedia refuses to answer (403): {str(error.fields.get('body', ''))[:200]}",
+            f"Wikimedia refuses to answer (403): {said}",
             code="source.refused",
             retry_after_s=900.0,
             hint="It turns away whom it cannot write to: check net.contact.",
@@ -183,7 +184,7 @@ def _refusal(error: UpstreamError) -> UpstreamError:
         )
     if error.code == "net.status" and status == 400:
         return UpstreamTerminal(
-            f"The service does not know these streams: {error.message}",
+            f"The service does not know these streams (400): {said}",
             code="source.not_found",
             hint="Check the setting url.",
             status=status,
