@@ -49,7 +49,7 @@ export interface Status {
     newest_age_s: number | null;
   };
   sources: SourceState[];
-  models: { name: string; role: string; state: string; text: string }[];
+  models: { name: string; role: string; state: string; text: string; body_bytes: number }[];
   record: Record<string, number>;
   index: Record<string, number>;
   demo: { banner: string } | null;

@@ -41,7 +41,7 @@ export function Chart({ title, x, series, height = 160, bars, times, log }: Char
         cursor: { y: false },
         legend: { show: series.length > 1 },
         scales: { x: { time: times ?? false }, y: { distr: log ? 3 : 1 } },
-        axes: [axis, { ...axis, size: 52 }],
+        axes: [axis, { ...axis, size: 52, values: (_, ticks) => ticks.map(tick) }],
         series: [
           {},
           ...series.map((one) => ({
@@ -72,6 +72,16 @@ export function Chart({ title, x, series, height = 160, bars, times, log }: Char
     </figure>
   );
 }
+
+// Learning rates and token counts on the same 52 pixels.
+function tick(value: number | null): string {
+  if (value === null) return "";
+  const size = Math.abs(value);
+  if (size >= 10_000) return compact.format(value);
+  return size > 0 && size < 0.01 ? value.toExponential(0) : value.toLocaleString();
+}
+
+const compact = new Intl.NumberFormat(undefined, { notation: "compact" });
 
 function spoken(series: Series[]): string {
   return series
