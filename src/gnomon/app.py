@@ -17,6 +17,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,9 @@ from gnomon.files.store import SOURCE, Files
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
 from gnomon.models.hub import Hub
+from gnomon.models.registry import Registry as ModelRegistry
 from gnomon.models.remote import endpoint
+from gnomon.models.served import Served, embedded
 from gnomon.models.static import StaticVectors
 from gnomon.net.door import Door
 from gnomon.record.store import SqliteRecord
@@ -253,6 +256,7 @@ class House:
     accounts: Accounts
     runs: Runs
     files: Files
+    served: Served
     demo: Showing
 
     def _provider(self) -> OpenIdProvider | None:
@@ -294,6 +298,7 @@ class House:
             accounts=self.accounts,
             runs=self.runs,
             files=self.files,
+            served=self.served,
             oidc=self._provider(),
             token=token,
             fatal=on_damage,
@@ -330,6 +335,12 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         models = Hub(settings, clock=clock, fetcher=door)
         models.start()
         stack.push_async_callback(models.aclose)
+        served = Served(
+            ModelRegistry(settings.home / "registry", clock),
+            load=partial(embedded, n_threads=settings.models.threads),
+            clock=clock,
+        )
+        stack.push_async_callback(served.aclose)
         registry = Registry.installed()
         await demo.prepare()
         runner = Runner(record, index, door, clock, random.Random(), settings, registry)  # noqa: S311
@@ -375,6 +386,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             accounts=accounts,
             runs=runs,
             files=files,
+            served=served,
             demo=demo,
         )
 

@@ -21,6 +21,7 @@ from gnomon.serve import (
     openapi,
     page,
     people,
+    registry,
     responses,
     runs,
     search,
@@ -90,6 +91,7 @@ def create_app(services: Services) -> FastAPI:
         messages,
         catalogue,
         vectors,
+        registry,
         websub,
     ):
         app.include_router(room.router)
@@ -99,4 +101,3 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.append(Route("/mcp", app.state.mcp, include_in_schema=False))
     page.install(app)
     return app
-

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from gnomon.serve.conversation import IGNORED
 from gnomon.serve.errors import ApiError, bad_request, openai_body, shown, told
-from gnomon.serve.exchange import Exchange, ResponsesRequest
+from gnomon.serve.exchange import ENDINGS, Exchange, ResponsesRequest
 from gnomon.serve.jobs import Jobs
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
@@ -96,7 +96,7 @@ async def get_deferred_completion(request_id: str, request: Request) -> Response
         return Response(status_code=202)
     if job.failure is not None:
         raise job.failure
-    if response["status"] != "completed":
+    if response["status"] not in ("completed", "incomplete"):
         error = response.get("error") or {"code": "cancelled", "message": "It was cancelled."}
         raise ApiError(500, error["message"], code=error["code"])
     services = services_of(request)
@@ -172,7 +172,7 @@ class _Completion:
                             one = {"index": calls, **call_json(item)}
                             yield self._chunk({"role": "assistant", "tool_calls": [one]})
                             calls += 1
-                    elif name == "response.completed":
+                    elif name in ENDINGS:
                         for chunk in self._ending(payload["response"]):
                             yield chunk
             yield _DONE
@@ -231,7 +231,7 @@ def whole(response: Mapping[str, Any]) -> dict[str, Any]:
         finish, beside = "tool_calls", {}
     else:
         message = {"role": "assistant"} | _content(response["output"][-1]["content"][0])
-        finish = "stop"
+        finish = "length" if response["status"] == "incomplete" else "stop"
         beside = {"citations": response["citations"], "gnomon": response["gnomon"]}
     return {
         "object": "chat.completion",

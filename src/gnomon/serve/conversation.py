@@ -72,15 +72,15 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """What functions of the client returned since the question."""
 
 
-def mode_of(model: str) -> AnswerMode:
-    """How the model `model` answers; a 404 for a model that we do not have."""
+def mode_of(model: str, known: Sequence[str] = tuple(MODELS)) -> AnswerMode:
+    """How the model `model` answers; a 404 for a model that we do not have, naming the known."""
     if model not in MODELS:
         raise ApiError(
             404,
             f"There is no model {shown(model)} here.",
             code="model_not_found",
             param="model",
-            hint=f"Use {' or '.join(MODELS)}.",
+            hint=f"Use {' or '.join(known)}.",
         )
     return MODELS[model]
 

@@ -34,6 +34,7 @@ from gnomon.serve.files import keys_within, members, results_of
 from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
+from gnomon.serve.own import asked_entry
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.wire import json_text
@@ -61,6 +62,9 @@ class ResponsesRequest(BaseModel):
     search_parameters: dict[str, Any] | None = None
     as_of: str | None = Field(None, description="Answer as of this moment: ISO 8601 with a zone.")
 
+
+ENDINGS = ("response.completed", "response.incomplete")
+"""Events that carry the finished response."""
 
 Spent = Callable[[int], None]
 """Is told how many tokens a model read and wrote for somebody."""
@@ -125,6 +129,18 @@ class Exchange:
         Other doors bring their requests in this form too; `asked_in` and `form_in` are what the
         client calls these fields. `spent` is told the tokens of the finished answer.
         """
+        if asked_entry(services, body.model) is not None:
+            from gnomon.serve.plain import PlainExchange  # it builds on this module
+
+            return await PlainExchange.prepare(
+                body,
+                services,
+                base_url,
+                owner,
+                asked_in=asked_in,
+                form_in=form_in,
+                spent=spent,
+            )
         mode = mode_of(body.model)
         if body.background and body.store is False:
             raise bad_request(
@@ -198,7 +214,7 @@ class Exchange:
         response: dict[str, Any] = {}
         async with aclosing(self.steps()) as events:
             async for name, payload in events:
-                if name == "response.completed":
+                if name in ENDINGS:
                     response = payload["response"]
         return response
 
@@ -568,6 +584,17 @@ class _Search:
 
 
 def _history(services: Services, previous_id: str, owner: str) -> tuple[Turn, ...]:
+    _must_be_stored(services, previous_id, owner)
+    return tuple(services.threads.history(previous_id, owner))
+
+
+def items_before(services: Services, previous_id: str, owner: str) -> list[dict[str, Any]]:
+    """What was said up to and with a stored response, oldest first. Raises ApiError 400."""
+    _must_be_stored(services, previous_id, owner)
+    return _items(services, previous_id, owner)
+
+
+def _must_be_stored(services: Services, previous_id: str, owner: str) -> None:
     if services.threads.get(previous_id, owner) is None:
         raise ApiError(
             400,
@@ -576,7 +603,6 @@ def _history(services: Services, previous_id: str, owner: str) -> tuple[Turn, ..
             param="previous_response_id",
             hint="Responses made with store=false cannot be continued.",
         )
-    return tuple(services.threads.history(previous_id, owner))
 
 
 def _in_parts(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gnomon.serve.conversation import MODELS
 from gnomon.serve.errors import anthropic_body, bad_request, shown, told
-from gnomon.serve.exchange import Exchange, ResponsesRequest
+from gnomon.serve.exchange import ENDINGS, Exchange, ResponsesRequest
+from gnomon.serve.own import model_ids
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
@@ -46,7 +46,7 @@ async def create_message(body: MessagesRequest, request: Request) -> Response:
     """Answer, whole or as a stream of typed events."""
     services = services_of(request)
     exchange = await Exchange.begin(
-        _responses_request(body),
+        _responses_request(body, services),
         services,
         base_url(request, services),
         identity_of(request).user_id,
@@ -68,9 +68,13 @@ async def count_tokens(body: dict[str, Any], request: Request) -> Response:
     return JsonResponse({"input_tokens": count})
 
 
-def _responses_request(body: MessagesRequest) -> ResponsesRequest:
+def _responses_request(body: MessagesRequest, services: Services) -> ResponsesRequest:
     """The same wishes as the Responses API has them."""
-    model = body.model if body.model in MODELS or not body.model.startswith("claude") else "gnomon"
+    model = body.model
+    if model.startswith("claude") and model not in model_ids(services):
+        model = "gnomon"
+    given = body.model_extra or {}
+    wishes = {name: given.get(theirs) for name, theirs in _WISHES.items() if given.get(theirs)}
     return ResponsesRequest(
         model=model,
         input=list(_items(body.messages)),
@@ -80,7 +84,12 @@ def _responses_request(body: MessagesRequest) -> ResponsesRequest:
         tools=[_tool(tool, f"tools.{i}") for i, tool in enumerate(body.tools or ())] or None,
         tool_choice=_choice(body.tool_choice),
         as_of=body.as_of,
+        **wishes,
     )
+
+
+_WISHES = {"temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences"}
+"""How they are called in the Responses API, and here."""
 
 
 def _items(messages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -170,10 +179,11 @@ def message_of(response: Mapping[str, Any]) -> dict[str, Any]:
     """A finished response as a message."""
     blocks = [_block(item) for item in response["output"] if item["type"] in _BLOCKS]
     called = any(block["type"] == "tool_use" for block in blocks)
+    cut = response["status"] == "incomplete"
     usage = response["usage"]
     return _head(response) | {
         "content": blocks,
-        "stop_reason": "tool_use" if called else "end_turn",
+        "stop_reason": "tool_use" if called else "max_tokens" if cut else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]},
         "gnomon": response.get("gnomon"),
@@ -227,7 +237,7 @@ async def _stream(exchange: Exchange, services: Services) -> AsyncGenerator[byte
                     yield _event("content_block_delta", index=index, delta=delta, **own)
                 elif name == "response.output_item.done" and payload["item"]["type"] in _BLOCKS:
                     yield _event("content_block_stop", index=index)
-                elif name == "response.completed":
+                elif name in ENDINGS:
                     whole = message_of(payload["response"])
                     ending = {name: whole[name] for name in ("stop_reason", "stop_sequence")}
                     usage, own = whole["usage"], whole["gnomon"]

@@ -60,6 +60,7 @@ async def status(request: Request) -> Response:
     index = await asyncio.to_thread(services.index.stats)
     fresh, newest_at = _summary(services, states, now)
     demo = services.demo
+    own = services.served.states() if services.served else []
     return JsonResponse(
         {
             "version": services.version,
@@ -71,7 +72,7 @@ async def status(request: Request) -> Response:
                 "newest_age_s": (now - newest_at).total_seconds() if newest_at else None,
             },
             "sources": msgspec.to_builtins(list(states)),
-            "models": msgspec.to_builtins(list(services.models.states())),
+            "models": msgspec.to_builtins([*services.models.states(), *own]),
             "record": msgspec.to_builtins(record),
             "index": msgspec.to_builtins(index),
             "demo": {"banner": demo.banner} if demo else None,

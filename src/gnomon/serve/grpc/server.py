@@ -21,7 +21,7 @@ from gnomon.errors import ConfigError
 from gnomon.log import get_logger
 from gnomon.serve.access import Access
 from gnomon.serve.catalogue import CREATED
-from gnomon.serve.conversation import MAX_TURNS, MODELS, mode_of
+from gnomon.serve.conversation import MAX_TURNS
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange
 from gnomon.serve.grpc.asking import responses_request, shows_tools
@@ -30,6 +30,7 @@ from gnomon.serve.grpc.schema import ENUMS, FILE, MESSAGES, message_class
 from gnomon.serve.grpc.telling import Telling
 from gnomon.serve.guard import is_loopback
 from gnomon.serve.jobs import Jobs
+from gnomon.serve.own import asked_entry, model_ids
 from gnomon.serve.people import key_facts
 from gnomon.serve.responses import settled, unknown_response
 from gnomon.serve.services import Services
@@ -258,10 +259,11 @@ class GrpcDoor:
 
     # -- Models, Tokenize, Auth ------------------------------------------------
     async def _list_models(self, _: Any, call: Call) -> Any:
-        return MESSAGES["ListLanguageModelsResponse"](models=[self._model(m) for m in MODELS])
+        ids = model_ids(self._services)
+        return MESSAGES["ListLanguageModelsResponse"](models=[self._model(m) for m in ids])
 
     async def _get_model(self, asked: Any, call: Call) -> Any:
-        mode_of(asked.name)
+        asked_entry(self._services, asked.name)
         return self._model(asked.name)
 
     def _model(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from gnomon.serve.exchange import ENDINGS
 from gnomon.serve.grpc.schema import ENUMS, MESSAGES
 
 _ASSISTANT, _TOOL = ENUMS["ROLE_ASSISTANT"], ENUMS["ROLE_TOOL"]
@@ -88,7 +89,7 @@ class Telling:
             told = self._chunk(begun, outputs)
             self._outputs += len(outputs)
             return told
-        if name == "response.completed":
+        if name in ENDINGS:
             response = payload["response"]
             parts = _answer(response)
             if not _refused(response):

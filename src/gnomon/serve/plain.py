@@ -1,0 +1,248 @@
+"""Registered models as plain chat models: no search, no checks, what the model says.
+
+The same exchange as for checked answers, so that every door and client works alike. Nothing
+claims more than it is: no sentence is supported, and `gnomon` names the model and its lineage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from gnomon.answer.base import Question
+from gnomon.models.base import GenerateRequest, Message, ToolCall
+from gnomon.models.registry import Entry
+from gnomon.serve.calling import client_functions
+from gnomon.serve.conversation import converse, question_text
+from gnomon.serve.errors import ApiError, bad_request, shown
+from gnomon.serve.exchange import Exchange, ResponsesRequest, Spent, items_before
+from gnomon.serve.forms import form_of
+from gnomon.serve.narrowing import Narrowing
+from gnomon.serve.own import asked_entry
+from gnomon.serve.services import Services
+from gnomon.types import Answer, Sentence, Usage, Verdict, VerdictKind
+
+DEFAULT_TOKENS = 512
+_FOLLOWED = ("temperature", "top_p", "seed", "stop")
+_MAX_STOPS = 16
+_UNCHECKED = Verdict(
+    kind=VerdictKind.NOT_SUPPORTED,
+    score=0.0,
+    reasons=("A model wrote it by itself; nothing was searched.",),
+)
+
+
+class PlainExchange(Exchange):
+    """One request to a registered model, and what it says."""
+
+    _model: str
+    _sampling: Mapping[str, Any]
+
+    @classmethod
+    async def prepare(
+        cls,
+        body: ResponsesRequest,
+        services: Services,
+        base_url: str,
+        owner: str,
+        *,
+        asked_in: str,
+        form_in: str,
+        spent: Spent | None,
+    ) -> PlainExchange:
+        """Check everything that can be refused before the first event is sent."""
+        asked_entry(services, body.model)
+        if body.background and body.store is False:
+            raise bad_request(
+                "background needs store: the answer is fetched later.", param="background"
+            )
+        form = form_of((body.text or {}).get("format"), form_in)
+        functions, searches = client_functions(body.tools, body.tool_choice)
+        _nothing_searched(body, searches)
+        items: Sequence[Mapping[str, Any]] = (
+            [{"role": "user", "content": question_text(body.input, asked_in)}]
+            if isinstance(body.input, str)
+            else body.input
+        )
+        if body.previous_response_id:
+            before = await asyncio.to_thread(
+                items_before, services, body.previous_response_id, owner
+            )
+            items = [*before, *items]
+        said = converse(items, param=asked_in)
+        rules = "\n".join(t for t in (body.instructions, said.instructions) if t)
+        exchange = cls(
+            body,
+            services,
+            base_url,
+            Question(text=said.question, instructions=rules),
+            Narrowing(),
+            owner=owner,
+            said=said,
+            functions=functions,
+            form=form,
+            files={},
+            spent=spent,
+        )
+        exchange._model = body.model
+        exchange._sampling = _sampling(body.model_extra or {})
+        exchange._ignored = [name for name in exchange._ignored if name not in _FOLLOWED]
+        return exchange
+
+    async def steps(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        """(type, payload) of each event; a failure is raised."""
+        served = self._services.served
+        if served is None:
+            raise ApiError(404, "No models are registered here.", code="model_not_found")
+        empty = self._base | {"status": "in_progress", "output": []}
+        yield self._event("response.created", response=empty)
+        yield self._event("response.in_progress", response=empty)
+        message: dict[str, Any] | None = None
+        text, finish = "", "stop"
+        calls: tuple[ToolCall, ...] = ()
+        async with (
+            served.generator(self._model) as (entry, model),
+            aclosing(model.stream(self._request())) as chunks,  # type: ignore[type-var]
+        ):
+            async for chunk in chunks:
+                if chunk.text:
+                    if message is None:
+                        message = self._message()
+                        for opening in self._open(message):
+                            yield opening
+                    text += chunk.text
+                    yield self._delta(message, chunk.text, None)
+                if chunk.finish_reason is not None:
+                    finish = chunk.finish_reason
+                    self._used = Usage(
+                        input_tokens=chunk.input_tokens, output_tokens=chunk.output_tokens
+                    )
+                calls += chunk.tool_calls
+        if message is None and not calls:
+            message = self._message()
+            for opening in self._open(message):
+                yield opening
+        answer = self._said_by(entry, text)
+        if message is not None:
+            for closing in self._closed(message, text, entry):
+                yield closing
+        for name, payload in self._calls(calls):
+            yield name, payload
+        response = self._completed(answer) | {"gnomon": self._own(entry)}
+        ending = "response.completed"
+        if finish == "length":
+            ending = "response.incomplete"
+            why = {"reason": "max_output_tokens"}
+            response |= {"status": "incomplete", "incomplete_details": why}
+        await self._keep(answer, response)
+        yield self._event(ending, response=response)
+
+    def _request(self) -> GenerateRequest:
+        rules = self._question.instructions
+        system = (Message(role="system", content=rules),) if rules else ()
+        return GenerateRequest(
+            messages=(*system, *self._said.messages),
+            max_tokens=self._body.max_output_tokens or DEFAULT_TOKENS,
+            tools=self._functions.tools,
+            tool_choice=self._functions.choice,
+            json_schema=self._form.schema,
+            **self._sampling,
+        )
+
+    def _closed(
+        self, message: dict[str, Any], text: str, entry: Entry
+    ) -> list[tuple[str, dict[str, Any]]]:
+        index = len(self._output)
+        place = {"item_id": message["id"], "output_index": index, "content_index": 0}
+        part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        done = message | {
+            "status": "completed",
+            "content": [part],
+            "gnomon": self._own(entry),
+        }
+        self._output.append(done)
+        return [
+            self._event("response.output_text.done", **place, text=text, logprobs=[]),
+            self._event("response.content_part.done", **place, part=part),
+            self._event("response.output_item.done", output_index=index, item=done),
+        ]
+
+    def _said_by(self, entry: Entry, text: str) -> Answer:
+        """What is kept: the text as one sentence that nothing supports."""
+        sentences = (Sentence(text=text, citations=(), verdict=_UNCHECKED),) if text else ()
+        return Answer(
+            id=self._services.ids.new("ans"),
+            question=self._question.text,
+            created_at=self._clock.now(),
+            sentences=sentences,
+            writer=entry.id,
+            notes=_UNCHECKED.reasons,
+        )
+
+    def _own(self, entry: Entry) -> dict[str, Any]:
+        return {
+            "model": entry.id,
+            "lineage": dict(entry.lineage),
+            "sentences": [],
+            "citations": [],
+            "notes": list(_UNCHECKED.reasons),
+            "ignored": list(self._ignored),
+            "writer": entry.id,
+        }
+
+
+def _nothing_searched(body: ResponsesRequest, tools: Sequence[Mapping[str, Any]]) -> None:
+    """Raise a 400 for wishes that only checked answers can follow."""
+    search = (body.search_parameters or {}).get("mode", "auto")
+    for given, param in (
+        (bool(tools), "tools"),
+        (body.search_parameters is not None and search != "off", "search_parameters"),
+        (body.as_of is not None, "as_of"),
+    ):
+        if given:
+            raise ApiError(
+                400,
+                f"{shown(body.model)} answers by itself and searches nothing, so {param} cannot "
+                "be followed.",
+                code="request.plain_model",
+                param=param,
+                hint="Leave it out, or ask the model gnomon.",
+            )
+
+
+def _sampling(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client wants of the sampling, as fields of a request. Raises ApiError 400."""
+    found: dict[str, Any] = {}
+    for name, low, high in (("temperature", 0.0, 2.0), ("top_p", 0.0, 1.0)):
+        value = extra.get(name)
+        if value is None:
+            continue
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise bad_request(f"{name} = {shown(value)} is not {low:g} to {high:g}.", param=name)
+        found[name] = float(value)
+    seed = extra.get("seed")
+    if seed is not None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise bad_request(
+                f"seed = {shown(seed)} is no number from 0 to 2^32 - 1.", param="seed"
+            )
+        found["seed"] = seed
+    stop = extra.get("stop")
+    if stop is not None:
+        stops = [stop] if isinstance(stop, str) else stop
+        if (
+            not isinstance(stops, list)
+            or len(stops) > _MAX_STOPS
+            or not all(isinstance(s, str) and s for s in stops)
+        ):
+            raise bad_request(
+                f"stop is no text and no list of at most {_MAX_STOPS} texts.", param="stop"
+            )
+        found["stop"] = tuple(stops)
+    return found

@@ -1,0 +1,156 @@
+"""How far training runs have come, for whoever watches them from elsewhere. No PyTorch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+from pydantic import ValidationError
+
+from gnomon.errors import GnomonError
+from gnomon.models.registry import Check
+from gnomon.train.config import RunConfig
+from gnomon.train.judgement import read_judgement
+from gnomon.train.metrics import METRICS, Step, read_steps
+from gnomon.train.runs import goodput, smooth
+
+Points: TypeAlias = "list[tuple[int, float]]"
+
+_CURVE_POINTS, _BRIEF_POINTS = 300, 60
+_TAIL_STEPS = 50
+_SILENT_S = 60.0
+"""A run that told nothing for so long, and for ten of its steps, is taken for stopped."""
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """One run as it stands."""
+
+    name: str
+    state: Literal["running", "stopped", "finished", "unreadable"]
+    text: str = ""
+    """Why it cannot be read; empty if it can."""
+    model: str = ""
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    tokens: int = 0
+    tokens_wanted: int = 0
+    tokens_per_s: float = 0.0
+    mfu: float = 0.0
+    eta_s: float | None = None
+    """Seconds left at the pace of the last steps; None if it does not run."""
+    updated_at: datetime | None = None
+    starts: int = 0
+    bad: int = 0
+    """Steps that were skipped or rolled back."""
+    goodput: float = 1.0
+    passed: bool | None = None
+    """What its gate said; None if no gate judged it."""
+    checks: tuple[Check, ...] = ()
+    curves: dict[str, Points] = {}
+    """(step, value), thinned."""
+
+
+def all_runs(home: Path, now: datetime) -> list[Progress]:
+    """Every run under `home`, by name, each with a short curve of its loss."""
+    folders = [path.parent for path in sorted(home.glob("*/config.json"))]
+    return [_progress(folder, now, _brief) for folder in folders]
+
+
+def one_run(home: Path, name: str, now: datetime) -> Progress | None:
+    """The run of that name with all its curves; None if there is none."""
+    folder = home / name
+    if folder.parent != home or not (folder / "config.json").is_file():
+        return None
+    return _progress(folder, now, _whole)
+
+
+def _progress(
+    folder: Path, now: datetime, curves: Callable[[Sequence[Step]], dict[str, Points]]
+) -> Progress:
+    try:
+        config = RunConfig.model_validate_json((folder / "config.json").read_bytes())
+        steps = _steps(folder)
+        judgement = read_judgement(folder)
+    except (OSError, ValidationError, GnomonError) as error:
+        return Progress(
+            name=folder.name, state="unreadable", text=f"It cannot be read: {_first_line(error)}."
+        )
+    shape, a_step = config.model, config.data.batch * config.data.sequence
+    found = Progress(
+        name=folder.name,
+        state="stopped",
+        model=f"{shape.layout} {shape.parameters() / 1e6:,.1f}M",
+        steps=config.schedule.steps,
+        tokens_wanted=config.schedule.steps * a_step,
+        passed=judgement.passed if judgement else None,
+        checks=judgement.checks if judgement else (),
+    )
+    finished = (folder / "outcome.json").is_file()
+    if finished:
+        found.state = "finished"
+    if not steps:
+        return found
+    last, tail = steps[-1], steps[-_TAIL_STEPS:]
+    found.step, found.loss, found.tokens = last.step, last.loss, last.step * a_step
+    found.tokens_per_s = sum(s.tokens_per_s for s in tail) / len(tail)
+    found.mfu = sum(s.mfu for s in tail) / len(tail)
+    found.updated_at = datetime.fromtimestamp(last.at, UTC)
+    found.starts = max(s.start for s in steps)
+    found.bad = sum(s.verdict != "good" for s in steps)
+    found.goodput = goodput(steps)
+    found.curves = curves(steps)
+    step_s = a_step / found.tokens_per_s if found.tokens_per_s > 0 else 0.0
+    if not finished and now.timestamp() - last.at <= max(_SILENT_S, 10 * step_s):
+        found.state = "running"
+        found.eta_s = max(0, found.steps - last.step) * step_s if step_s else None
+    return found
+
+
+def _steps(folder: Path) -> Sequence[Step]:
+    try:
+        stat = (folder / METRICS).stat()
+    except FileNotFoundError:
+        return ()
+    return _read(folder, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=32)
+def _read(folder: Path, _changed_ns: int, _body_bytes: int) -> tuple[Step, ...]:
+    return tuple(read_steps(folder))
+
+
+def _brief(steps: Sequence[Step]) -> dict[str, Points]:
+    return {"loss": thinned([(s.step, s.loss) for s in steps], _BRIEF_POINTS)}
+
+
+def _whole(steps: Sequence[Step]) -> dict[str, Points]:
+    lines: dict[str, list[tuple[int, float | None]]] = {
+        "loss": [(s.step, s.loss) for s in steps],
+        "loss_smoothed": smooth(steps),
+        "rate": [(s.step, s.rate) for s in steps],
+        "gradient_norm": [(s.step, s.gradient_norm) for s in steps],
+        "tokens_per_s": [(s.step, s.tokens_per_s) for s in steps],
+        "mfu": [(s.step, s.mfu) for s in steps],
+    }
+    for expert in range(len(steps[-1].load)):
+        share = [(s.step, s.load[expert]) for s in steps if len(s.load) > expert]
+        lines[f"expert_{expert}"] = list(share)
+    return {name: thinned(line, _CURVE_POINTS) for name, line in lines.items()}
+
+
+def thinned(line: Sequence[tuple[int, float | None]], limit: int) -> Points:
+    """At most `limit` known points, the first and the last among them."""
+    known = [(step, value) for step, value in line if value is not None]
+    if len(known) <= limit:
+        return known
+    last = len(known) - 1
+    return [known[at * last // (limit - 1)] for at in range(limit)]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or repr(error)
