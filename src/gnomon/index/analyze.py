@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from gnomon.index import sounds
+
 MAX_TERM_CHARS = 64
 MAX_QUERY_TERMS = 64
 _MAX_QUERY_CHARS = 20_000
@@ -37,6 +39,13 @@ _SPAN = re.compile(rf"[{_PAIRED}\uff66-\uff9f]|[{_EMOJI}]|{_WORD}")
 _IS_PAIRED = re.compile(f"[{_PAIRED}]")
 # Accents, Arabic and Hebrew vowel points, and characters that only steer layout.
 _SILENT = re.compile("[\u0300-\u036f\u0591-\u05bd\u064b-\u0652\u00ad\u200b-\u200f\u2060\ufeff]")
+# Arabic, Indic, Thai, Lao, Tibetan, Burmese, Khmer; full-width ones are folded by NFKC.
+_DIGIT = re.compile(
+    "[\u0660-\u0669\u066b\u066c\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0a66-\u0a6f\u0ae6-\u0aef"
+    "\u0b66-\u0b6f\u0be6-\u0bef\u0c66-\u0c6f\u0ce6-\u0cef\u0d66-\u0d6f\u0e50-\u0e59\u0ed0-\u0ed9"
+    "\u0f20-\u0f29\u1040-\u1049\u17e0-\u17e9]"
+)
+_SEPARATORS = {"\u066b": ".", "\u066c": ","}
 _QUERY = re.compile(r'([+-]?)"([^"]*)"|(\S+)')
 _QUOTES = str.maketrans("“”„«»", '"""""')
 
@@ -45,10 +54,19 @@ def normal(text: str) -> str:
     """Lower case, compatibility forms and accents folded."""
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = digits(unicodedata.normalize("NFKC", text).casefold())
     if folded.isascii():
         return folded
     return unicodedata.normalize("NFC", _SILENT.sub("", unicodedata.normalize("NFD", folded)))
+
+
+def digits(text: str) -> str:
+    """`text` with the digits and separators of other scripts as ASCII ones; as long as before."""
+    return text if text.isascii() else _DIGIT.sub(_ascii_digit, text)
+
+
+def _ascii_digit(match: re.Match[str]) -> str:
+    return _SEPARATORS.get(match[0]) or str(unicodedata.decimal(match[0]))
 
 
 def words(text: str, *, tails: bool = True) -> list[str]:
@@ -113,7 +131,7 @@ def stem(word: str) -> str:
 class Parsed:
     """A query as typed, taken apart. Every list holds groups: a term, a tag, or a phrase."""
 
-    __slots__ = ("must", "must_not", "should", "words")
+    __slots__ = ("must", "must_not", "names", "should", "words")
 
     def __init__(self) -> None:
         self.should: list[tuple[str, ...]] = []
@@ -121,6 +139,8 @@ class Parsed:
         self.must_not: list[tuple[str, ...]] = []
         self.words: list[str] = []
         """What the query is about, for its vector."""
+        self.names: list[str] = []
+        """Words that may name something, as typed: other scripts are searched for their sound."""
 
     @property
     def empty(self) -> bool:
@@ -150,6 +170,7 @@ def parse(text: str) -> Parsed:
                 target.append(group)
         if sign != "-":
             parsed.words.extend(found)
+            parsed.names.extend(sounds.names_in(bare or phrase))
         if len(seen) >= MAX_QUERY_TERMS:
             break
     return parsed

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from gnomon.clock import to_us
 from gnomon.errors import StoreError
-from gnomon.index import analyze, inflect, near
+from gnomon.index import analyze, inflect, near, sounds
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
 from gnomon.index.files import (
     Meta,
@@ -50,6 +50,8 @@ from gnomon.types import Document
 DEFAULT_DIM = 256
 _HEAP_BYTES = 64_000_000
 _MAX_DOCUMENT_CHARS = 200_000
+_MAX_NAMED_CHARS = 20_000
+"""Of a text in another script, how much is read for names."""
 _TRIES = 3
 _LEGS = 4
 
@@ -191,6 +193,8 @@ class LiveIndex:
                 row["body"] = " ".join((*title, analysed.terms[i]))
             if stems := inflect.of_text(texts[i], document.lang):
                 row["body"] = " ".join((row["body"], inflect.APART, *stems))
+            if names := sounds.of_text(f"{document.title}\n{document.text}"[:_MAX_NAMED_CHARS]):
+                row["body"] = " ".join((row["body"], inflect.APART, *names))
             self._writer.add_json(orjson.dumps(row).decode())
         starts = [entry.start_us for entry, _ in puts]
         self._shelf.append(

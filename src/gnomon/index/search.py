@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gnomon.clock import from_us, to_us
 from gnomon.errors import StoreError
-from gnomon.index import inflect, near
+from gnomon.index import inflect, near, sounds
 from gnomon.index.analyze import Parsed, is_paired, is_tag
 from gnomon.index.base import Hit, Query
 from gnomon.index.files import native
@@ -33,6 +33,9 @@ _WINDOW = 16_384
 _SAMPLE = 4096
 """Rows that are looked at to tell how much passes, and what is recent."""
 _NARROW = 1 / 8
+_HEARD = 0.5
+"""What a name counts that is found by its sound in another script."""
+_MAX_SOUNDS = 48
 """Share of rows below which tantivy gets the filters, instead of finding more."""
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
@@ -236,6 +239,10 @@ class Search:
         # What is found only without its ending counts half.
         stems = (self._group((stem,)) for group in parsed.should for stem in _stems(group))
         words += [(SHOULD, Q.boost_query(stem, 0.5)) for stem in stems]
+        if not parsed.must:
+            names = dict.fromkeys(key for name in parsed.names for key in _sounds(name))
+            heard = (self._group((key,)) for key in list(names)[:_MAX_SOUNDS])
+            words += [(SHOULD, Q.boost_query(name, _HEARD)) for name in heard]
         # Where something must occur, the other words only rank. Terms that stand alone in one
         # flat list are the case in which tantivy skips what cannot be among the best.
         if not constraints and not self._narrow:
@@ -387,6 +394,11 @@ class Search:
             seqs = shelf.seq.rows[members[first]].tolist()
             groups.append(_Group(int(members[first[0]]), int(at), tuple(seqs[1:])))
         return groups
+
+
+def _sounds(name: str) -> list[str]:
+    """The terms under which a name stands in other scripts."""
+    return [*sounds.of_name(name), *sounds.latin(name)]
 
 
 def _stems(group: Sequence[str]) -> list[str]:
