@@ -12,6 +12,7 @@ import { Empty, Trouble, Waiting } from "../ui/trouble";
 import { AddSource } from "./add-source";
 import { Head, Part, tell, useRemoval } from "./parts";
 import { Rates, rateWords } from "./rate";
+import { SourceEdit } from "./source-edit";
 
 const TONES: Record<string, "good" | "some" | "bad"> = {
   live: "good",
@@ -135,6 +136,7 @@ function Row({
 }) {
   const client = useQueryClient();
   const title = calm(source.title || source.name);
+  const [editing, setEditing] = useState(false);
   const paused = source.state === "paused";
   const turn = async (deed: "pause" | "resume") => {
     try {
@@ -173,6 +175,9 @@ function Row({
           <li>{counted(source.documents ?? 0, "document")}</li>
           {rate && <li title="Since this page has been watching, at most ten minutes">{rate}</li>}
           {!!source.errors && <li className="some-words">{counted(source.errors, "error")}</li>}
+          {typeof source.reliability === "number" && (
+            <li>believed to {Math.round(source.reliability * 100)} %</li>
+          )}
           {source.title && source.title !== source.name && (
             <li>
               <code>{calm(source.name)}</code>
@@ -181,6 +186,14 @@ function Row({
         </ul>
       </div>
       <div className="deeds">
+        <button
+          type="button"
+          className="quiet"
+          onClick={() => setEditing(true)}
+          aria-label={`Change ${title}`}
+        >
+          Change
+        </button>
         <button
           type="button"
           className="quiet"
@@ -200,6 +213,7 @@ function Row({
           Remove
         </button>
       </div>
+      {editing && <SourceEdit source={source} onClose={() => setEditing(false)} />}
     </li>
   );
 }
