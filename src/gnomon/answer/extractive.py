@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from gnomon.answer import facts
+from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.check import Embed, disagrees
 from gnomon.answer.context import heading
@@ -190,6 +191,7 @@ def _candidates(
     focused = {t: w for t, w in weights.items() if t in asking} or weights
     known = stems("\n".join(f"{heading(p)}\n{p.text}" for p in passages))
     unknown = 1.0 - share(plan.terms, known)
+    names = Names(plan)
     # What residents must do is what an alert is for, and what a "how do I" asks.
     how_to = bool(_HOW_TO.search(asked))
     out = []
@@ -197,6 +199,7 @@ def _candidates(
         cut = sentences(passage.text)
         title = stems(heading(passage))
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
+        held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         time = time_of(passage.document)
         orders = not how_to and passage.document.kind != "alert"
         for j, span in enumerate(cut):

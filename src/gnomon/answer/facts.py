@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from gnomon.answer.words import STOP_WORDS, fold, stem, words
+from gnomon.index.analyze import digits
 
 
 class Number(msgspec.Struct, frozen=True):
@@ -132,6 +133,7 @@ _NOT_NAMES = frozenset(
 @lru_cache(maxsize=8192)
 def numbers(text: str) -> tuple[Number, ...]:
     """Every quantity in `text` that is no part of a date or a time of day."""
+    text = digits(text)
     taken = [(m.start, m.end) for m in moments(text)]
     found = [n for n in _digit_numbers(text) if not _inside(n.start, taken)]
     taken += [(n.start, n.end) for n in found]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from gnomon.answer.across import Names
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
@@ -126,6 +127,10 @@ def _lexical(
     placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]
     # What a post answers or quotes speaks for it, like a title.
     titled = [{t for _, t in _places(pattern, f.readable.title, wanted)} for f in found]
+    names = Names(asked)
+    for f, places, title in zip(found, placed, titled, strict=True):
+        places += names.places(f.document.text[:_READ_CHARS])
+        title |= {t for _, t in names.places(f.readable.title)}
     held: Counter[str] = Counter()
     for places, title in zip(placed, titled, strict=True):
         held.update(title.union(t for _, t in places))
