@@ -61,6 +61,13 @@ def names_in(text: str) -> list[str]:
     return [m[0] for m in _NAME.finditer(text) if of_name(m[0])]
 
 
+def words_with_sound(text: str, *, latin: bool = False) -> list[tuple[int, str]]:
+    """The words of other scripts that may be names, with their places; with `latin`, of all."""
+    pattern = _NAME if latin else _FOREIGN
+    found = ((m.start(), m[0]) for m in pattern.finditer(text))
+    return [(at, word) for at, word in found if len(word) >= _SHORTEST and _may_name(word)]
+
+
 def latin(word: str) -> list[str]:
     """How a name in another script may be spelt in Latin letters, likeliest first."""
     if not _FOREIGN.fullmatch(word) or not _may_name(word):
