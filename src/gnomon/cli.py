@@ -19,6 +19,7 @@ import typer
 from gnomon import __version__, settings
 from gnomon.client import running
 from gnomon.commands import asking, corpus, forge, lists, measuring, people
+from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
 from gnomon.commands.mcp import mcp
@@ -35,11 +36,10 @@ app = typer.Typer(
 sources = typer.Typer(no_args_is_help=True, help="Follow and unfollow sources.")
 config = typer.Typer(no_args_is_help=True, help="Show the settings.")
 record = typer.Typer(no_args_is_help=True, help="Back up, export, import and check the record.")
-models = typer.Typer(no_args_is_help=True, help="Fetch and list models.")
 app.add_typer(sources, name="sources")
 app.add_typer(config, name="config")
 app.add_typer(record, name="record")
-app.add_typer(models, name="models")
+models_commands.register(app)
 
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
@@ -344,24 +344,6 @@ def record_check() -> None:
         store.check()
         stats = store.stats()
     print(f"The record is sound: {stats.versions:,} versions of {stats.documents:,} documents.")
-
-
-@models.command("fetch")
-def models_fetch(
-    directory: Annotated[Path | None, typer.Option("--dir", help="Where to keep them.")] = None,
-) -> None:
-    """Fetch the weights, pinned by version and hash; does nothing where they are there."""
-    from gnomon.models.fetch import fetch
-
-    fetch(directory or load().settings.models_dir, progress=lambda text: print(text, flush=True))
-
-
-@models.command("list")
-def models_list() -> None:
-    """List the models and how each stands."""
-    with client() as server:
-        for state in server.call("GET", "/v1/status")["models"]:
-            print(f"{state['name']} ({state['role']}): {state['text'] or state['state']}")
 
 
 def main() -> None:

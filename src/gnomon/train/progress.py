@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from pydantic import ValidationError
 
-from gnomon.errors import GnomonError
+from gnomon.errors import ConfigError, GnomonError
 from gnomon.models.registry import Check
 from gnomon.train.config import RunConfig
 from gnomon.train.judgement import read_judgement
 from gnomon.train.metrics import METRICS, Step, read_steps
 from gnomon.train.runs import goodput, smooth
+from gnomon.train.shards import INDEX
 
 Points: TypeAlias = "list[tuple[int, float]]"
 
@@ -67,6 +69,27 @@ def one_run(home: Path, name: str, now: datetime) -> Progress | None:
     if folder.parent != home or not (folder / "config.json").is_file():
         return None
     return _progress(folder, now, _whole)
+
+
+def lineage(folder: Path) -> dict[str, str]:
+    """The way that led to the model of a run, as far as its folder tells. Raises ConfigError."""
+    try:
+        config = RunConfig.model_validate_json((folder / "config.json").read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(
+            f"{folder} is no training run: {_first_line(error)}.",
+            code="train.run",
+            hint="`gnomon runs` lists them.",
+        ) from error
+    known = {"run": folder.name, "configuration": config.identity()}
+    for path, keys in (
+        (config.data.tokens / INDEX, {"corpus": "corpus", "tokenizer": "tokenizer_sha256"}),
+        (folder / "outcome.json", {"steps": "steps", "weights": "sha256"}),
+    ):
+        with suppress(OSError, msgspec.DecodeError):  # a run may be on its way, or its data gone
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            known |= {name: str(found[key]) for name, key in keys.items() if found.get(key)}
+    return known
 
 
 def _progress(
