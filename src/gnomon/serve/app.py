@@ -18,6 +18,7 @@ from gnomon.serve import (
     files,
     following,
     messages,
+    now,
     openapi,
     page,
     people,
@@ -73,10 +74,12 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.jobs = Jobs(services.clock)
+    app.state.stories = now.Kept()
     app.state.access = access
     errors.install(app)
     for room in (
         system,
+        now,
         ask,
         diff,
         search,

@@ -26,7 +26,7 @@ async def health(request: Request) -> Response:
     last_seq = await asyncio.to_thread(services.record.last_seq)
     applied_seq = services.index.applied_seq
     states = services.runner.states()
-    fresh, _ = _summary(services, states, services.clock.now())
+    fresh, _ = summary(services, states, services.clock.now())
     return JsonResponse(
         {
             "status": "ok",
@@ -58,7 +58,7 @@ async def status(request: Request) -> Response:
     states = services.runner.states()
     record = await asyncio.to_thread(services.record.stats)
     index = await asyncio.to_thread(services.index.stats)
-    fresh, newest_at = _summary(services, states, now)
+    fresh, newest_at = summary(services, states, now)
     demo = services.demo
     own = services.served.states() if services.served else []
     return JsonResponse(
@@ -91,10 +91,15 @@ def is_fresh(state: SourceState, now: datetime, stale_after: timedelta) -> bool:
     return state.state == "done"
 
 
-def _summary(
+def stale_after(services: Services) -> timedelta:
+    """How long a source may be silent and still count as fresh."""
+    return timedelta(seconds=services.settings.answer.stale_after_s)
+
+
+def summary(
     services: Services, states: Sequence[SourceState], now: datetime
 ) -> tuple[int, datetime | None]:
     """How many sources are fresh, and when the newest document came."""
-    stale_after = timedelta(seconds=services.settings.answer.stale_after_s)
+    stale = stale_after(services)
     newest = [s.last_document_at for s in states if s.last_document_at is not None]
-    return sum(is_fresh(s, now, stale_after) for s in states), max(newest, default=None)
+    return sum(is_fresh(s, now, stale) for s in states), max(newest, default=None)
