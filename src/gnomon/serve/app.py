@@ -27,6 +27,7 @@ from gnomon.serve import (
     runs,
     search,
     system,
+    timeline,
     vectors,
     websub,
 )
@@ -83,6 +84,7 @@ def create_app(services: Services) -> FastAPI:
         ask,
         diff,
         search,
+        timeline,
         documents,
         following,
         conversations,
