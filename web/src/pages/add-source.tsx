@@ -6,6 +6,7 @@ import { counted } from "../ask/thread";
 import { say } from "../ui/notices";
 import { calm } from "../ui/text";
 import { Trouble } from "../ui/trouble";
+import { feedsOf, followAll, type Outcome } from "./opml";
 
 interface Added {
   name?: string;
@@ -58,11 +59,69 @@ export function AddSource() {
           {busy ? "Looking…" : "Follow"}
         </button>
       </div>
-      <p className="facts">
-        A site finds its feed by itself. The address of an OPML list brings all its feeds.
-      </p>
+      <div className="facts">
+        A site finds its feed by itself. The address of an OPML list brings all its feeds; so does{" "}
+        <OpmlFile onError={setError} />
+      </div>
       {error !== null && <Trouble error={error} />}
     </form>
+  );
+}
+
+/** A list from another reader, read in the browser. */
+function OpmlFile({ onError }: { onError: (error: unknown) => void }) {
+  const client = useQueryClient();
+  const [progress, setProgress] = useState<[done: number, all: number] | null>(null);
+  const [failed, setFailed] = useState<Outcome["failed"]>([]);
+  const take = async (file: File) => {
+    onError(null);
+    setFailed([]);
+    try {
+      const feeds = feedsOf(await file.text());
+      setProgress([0, feeds.length]);
+      const done = await followAll(feeds, (count) => setProgress([count, feeds.length]));
+      say(
+        outcome({ added: Array.from({ length: done.added }, () => ""), known: done.known }) +
+          (done.failed.length ? ` ${counted(done.failed.length, "feed")} could not be added.` : ""),
+        done.failed.length > 0,
+      );
+      setFailed(done.failed);
+    } catch (error) {
+      onError(error);
+    } finally {
+      setProgress(null);
+      await client.invalidateQueries({ queryKey: ["sources"] });
+    }
+  };
+  return (
+    <>
+      <label className="file">
+        {progress ? `adding ${progress[0]} of ${progress[1]} feeds…` : "an OPML file from here"}
+        <input
+          type="file"
+          accept=".opml,.xml,text/xml,text/x-opml"
+          disabled={progress !== null}
+          onChange={(event) => {
+            const [file] = event.target.files ?? [];
+            if (file) void take(file);
+            event.target.value = "";
+          }}
+        />
+      </label>
+      .
+      {failed.length > 0 && (
+        <details>
+          <summary>{counted(failed.length, "feed")} could not be added</summary>
+          <ul>
+            {failed.map(({ feed, reason }) => (
+              <li key={feed.url}>
+                {calm(feed.title || feed.url)}: {calm(reason)}
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </>
   );
 }
 
