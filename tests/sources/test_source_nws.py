@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -29,8 +31,10 @@ from gnomon.types import Change, Delete, SourceConfig
 
 
 @asynccontextmanager
-async def door_to(server: NwsServer, contact: str = "") -> AsyncIterator[Door]:
-    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6, contact=contact)
+async def door_to(
+    server: NwsServer, contact: str = "", timeout_s: float = 0.6
+) -> AsyncIterator[Door]:
+    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=timeout_s, contact=contact)
     async with aclosing(Door(net, SystemClock())) as door:
         yield door
 
@@ -189,8 +193,9 @@ class Looks:
 @asynccontextmanager
 async def looking(*, contact: str = "", asks: bool = False, **more: Any) -> AsyncIterator[Looks]:
     clock = Resting(START)
-    async with NwsServer(clock=clock, asks_contact=asks) as server, door_to(server, contact) as d:
-        yield Looks(server, d, clock, **more)
+    server = NwsServer(clock=clock, asks_contact=asks)
+    async with server, door_to(server, contact, timeout_s=10) as door:
+        yield Looks(server, door, clock, **more)
 
 
 async def test_the_second_absence_ends_an_alert_also_if_nothing_else_changed() -> None:
@@ -302,6 +307,56 @@ async def test_more_than_a_week_away_is_a_gap() -> None:
         (gap,) = looks.ledger.gaps
         assert (gap.start, gap.end) == (left, looks.clock.now() - timedelta(days=7))
         assert looks.ledger.versions[key_of(id)][-1] is None
+
+
+async def test_whatever_happens_what_stands_is_what_is_in_force() -> None:
+    for seed in range(12):
+        rng = random.Random(seed)
+        async with looking() as looks:
+            server = looks.server
+            server.shuffle, server.repeat = rng.random() < 0.5, rng.random() < 0.5
+            for n in range(40):
+                looks.clock.advance(rng.choice([0, 1, 30]))
+                listed = server._in_force()
+                chosen = [rng.choice(listed)["properties"]["id"]] if listed else []
+                act = rng.random()
+                words = {"description": f"Number {n}.", "hours": rng.choice([0.02, 0.1, 1, 6])}
+                if act < 0.25 or not chosen:
+                    server.issue("Flood Warning", **words)
+                elif act < 0.45:
+                    server.update(*chosen, **words)
+                elif act < 0.55:  # it is split
+                    server.update(*chosen, **words)
+                    looks.clock.advance(rng.choice([0, 1, 30]))
+                    server.update(*chosen, **{**words, "description": f"Part of {n}."})
+                elif act < 0.6 and len(listed) > 1:  # two are joined
+                    two = rng.sample([m["properties"]["id"] for m in listed], 2)
+                    server.update(*two, **words)
+                elif act < 0.7:
+                    server.cancel(*chosen, shown=rng.random() < 0.5)
+                elif act < 0.75:
+                    server.hide(*chosen)
+                elif act < 0.8:
+                    server._hidden.clear()
+                elif act < 0.83:
+                    looks.clock.advance(rng.choice([400, 5_000]))
+                if rng.random() < 0.6:
+                    kept = copy.deepcopy(looks.ledger)
+                    await looks.look(rng.choice([0, 60]))
+                    if rng.random() < 0.1:  # killed before it was stored
+                        looks.ledger = kept
+            server._hidden.clear()
+            for _ in range(3):
+                await looks.look()
+            ledger = looks.ledger
+            alive = {
+                ledger.documents[key].extra["id"]
+                for key, versions in ledger.versions.items()
+                if versions[-1] is not None
+            }
+            listed = [m["properties"] for m in server._in_force()]
+            assert alive == {m["id"] for m in listed if m["messageType"] != "Cancel"}, seed
+            assert not ledger.gaps
 
 
 # -- who may ask, and for what --------------------------------------------------------

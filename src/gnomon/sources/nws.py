@@ -35,6 +35,7 @@ _AWAY_US = 300 * _S
 _OVERLAP_US = 600 * _S
 _MAX_PAGES = 20
 _MOST_SEEN = 2_000
+_PAST = 2
 _FORGET_US = 3_600 * _S
 _VANISHED, _ENDED = "", "-"
 """In place of a content's hash: not listed any more; cancelled or replaced by another."""
@@ -100,6 +101,8 @@ class _Known(msgspec.Struct, array_like=True):
     sent_us: int
     over_us: int
     """When it expires; once it has ended, when it did."""
+    past: tuple[str, ...] = ()
+    """Short hashes of the messages just before it, which an old answer may still list."""
     missing_us: int = 0
     """Since when it is not listed; 0 while it is."""
 
@@ -238,7 +241,7 @@ def _look(ctx: Context, memory: _Memory, data: dict[str, Any]) -> list[Change]:
     """What an answer about the active alerts brings; the memory stands after it."""
     alerts = _alerts(ctx, data["features"])
     present = {short_hash(alert.id) for alert in alerts}
-    changes = _messages(ctx, memory, alerts, present)
+    changes = _messages(ctx, memory, alerts, present, listed=True)
     now_us = to_us(ctx.clock.now())
     for known in memory.alerts.values():
         if known.id in present:
@@ -277,21 +280,35 @@ def _alerts(ctx: Context, features: Iterable[Any]) -> list[Alert]:
 
 
 def _messages(
-    ctx: Context, memory: _Memory, alerts: Sequence[Alert], present: set[str]
+    ctx: Context,
+    memory: _Memory,
+    alerts: Sequence[Alert],
+    present: set[str],
+    *,
+    listed: bool,
 ) -> list[Change]:
-    """What these messages change, `present` being the hashes of those in force."""
+    """What these messages change, `present` being the hashes of those in force.
+
+    `listed` says that all of them are: what had vanished is there again.
+    """
     now, limits = ctx.clock.now(), ctx.limits
     now_us = to_us(now)
     dates = Dates(now, timedelta(seconds=limits.future_tolerance_s))
     changes: list[Change] = []
     current = {known.id: key for key, known in memory.alerts.items()}
+    past = {id for known in memory.alerts.values() for id in known.past}
     for alert in alerts:
         hashed = short_hash(alert.id)
-        mine = current.get(hashed)
-        came_back = (
-            mine is not None and memory.alerts[mine].content == _VANISHED and alert.over_us > now_us
-        )
-        if not came_back and (mine is not None or hashed in memory.seen):
+        key = current.get(hashed, "")
+        if key:
+            came_back = listed and memory.alerts[key].content == _VANISHED
+            if not came_back or alert.over_us <= now_us:
+                continue
+        elif hashed in past:
+            if listed:
+                ctx.count("nws.stale")
+            continue
+        elif not listed and hashed in memory.seen:
             continue
         replaced = [current[id] for r in alert.replaces if (id := short_hash(r)) in current]
         if alert.type == "Cancel":
@@ -299,7 +316,7 @@ def _messages(
             for other in replaced:
                 changes += memory.alerts[other].end(other, _ENDED, now_us)
             continue
-        key = mine or _key(alert, memory, replaced, present)
+        key = key or _key(alert, memory, replaced, present)
         if not key:
             ctx.count("nws.stale")
             continue
@@ -314,8 +331,10 @@ def _messages(
             changes.append(Upsert(document))
         if known is not None:
             current.pop(known.id, None)
-        memory.alerts[key] = _Known(hashed, content, alert.sent_us, alert.over_us)
+        before = tuple(short_hash(r) for r in alert.replaces[-_PAST:])
+        memory.alerts[key] = _Known(hashed, content, alert.sent_us, alert.over_us, before)
         current[hashed] = key
+        past.update(before)
     for note, n in dates.notes.items():
         ctx.count(note, n)
     return changes
@@ -324,15 +343,16 @@ def _messages(
 def _key(alert: Alert, memory: _Memory, replaced: Sequence[str], present: set[str]) -> str:
     """The document that this message continues; its own where another part of it goes on.
 
-    Empty where a newer message of the same alert is known, and this answer is an old one.
+    Empty where a newer message stands that is not listed: this answer is an old one, or the newer
+    one has ended, which the next answer will tell.
     """
     if replaced:
         return replaced[0]
     key = f"nws:{alert.root}"
     known = memory.alerts.get(key)
-    if known is None:
+    if known is None or not known.stands:
         return key
-    if known.stands and known.id in present:
+    if known.id in present:
         return f"nws:{alert.id}"
     return key if known.sent_us <= alert.sent_us else ""
 
@@ -364,7 +384,7 @@ async def _catch_up(
     replaced = {r for alert in alerts for r in alert.replaces}
     present = {short_hash(alert.id) for alert in alerts if alert.id not in replaced}
     present |= {k.id for k in memory.alerts.values()} - {short_hash(r) for r in replaced}
-    changes += _messages(ctx, memory, alerts, present)
+    changes += _messages(ctx, memory, alerts, present, listed=False)
     return changes
 
 
