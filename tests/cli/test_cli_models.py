@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,6 +150,29 @@ def test_what_is_no_list_of_checks_is_refused(gnomon: Gnomon, tmp_path: Path, te
     with pytest.raises(ConfigError) as refused:
         gnomon("add", weights(tmp_path, "a"), "--name", "town", "--checks", path)
     assert refused.value.code == "registry.checks"
+
+
+def test_the_page_runs_as_it_stands(
+    gnomon: Gnomon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/deploy-a-model.md").read_text("utf-8")
+    (found,) = re.findall(r"```json\n(.*?)```", page, re.S)
+    (tmp_path / "checks.json").write_text(found)
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.split("\n")
+    ]
+    commands = [line.split()[2:] for line in lines if line]
+    assert [command[0] for command in commands] == ["add", "show", "use", "list", "rollback"]
+    weights(tmp_path, "before").rename(tmp_path / "town.gguf")
+    gnomon(*commands[0])
+    gnomon("use", "town")
+    weights(tmp_path, "newer").rename(tmp_path / "town.gguf")
+    for command in commands:
+        if command[0] != "list":  # it starts a server; see below
+            gnomon(*command)
+    serving = Registry(tmp_path / "home" / "registry", SystemClock()).serving()
+    assert serving is not None and serving.id == "town@1"
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -344,6 +345,24 @@ async def test_swaps_and_rollbacks_fail_no_request_at_20_a_second(
     assert max(rollbacks) <= 10
     assert sum(engine.open for engine in models.engines) == 1
     assert len(models.engines) == 9
+
+
+async def test_the_example_of_the_page_runs(
+    house: Any, served: Any, models: Models, capsys: Any
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "deploy-a-model.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    models.add("town")
+    models.registry.use("town")
+
+    def run(url: str) -> None:
+        names: dict[str, Any] = {}
+        exec(example.replace("http://127.0.0.1:8420", url), names)
+        names["client"].close()
+
+    async with served(house) as url:
+        await asyncio.to_thread(run, url)
+    assert capsys.readouterr().out.endswith("I am town@1.\ntown@1 {'run': 'r1'}\n")
 
 
 # -- training ------------------------------------------------------------------
