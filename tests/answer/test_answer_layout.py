@@ -133,6 +133,15 @@ async def test_an_answer_tells_the_row_with_its_header(empty_town: Town) -> None
     assert quotes == ["Rank | Boat | Skipper | Points", "2 | St. Peter | Bo Lind | 17"]
 
 
+async def test_rows_of_two_tables_do_not_dispute_each_other(empty_town: Town) -> None:
+    empty_town.put(1, TEXT, "Harbour regatta results")
+    other = "Rank | Boat | Skipper | Points\n1 | Kite | Bo Lind | 9\n2 | Sea Fox | Di Marr | 11"
+    empty_town.put(1.1, other, "Quay regatta results", source="radio")
+    answer = await empty_town.ask("How many points did Bo Lind get in the harbour regatta?")
+    assert not answer.disagreements
+    assert "Points: 17" in answer.sentences[0].text
+
+
 async def test_a_row_far_below_its_header_still_cites_it(empty_town: Town) -> None:
     rows = [f"{n} | Boat number {n} | Skipper{n} Moor | {n * 3}" for n in range(1, 200)]
     empty_town.put(1, "Rank | Boat | Skipper | Points\n" + "\n".join(rows), "Regatta results")

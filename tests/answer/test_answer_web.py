@@ -49,7 +49,7 @@ class House:
         net = Net(allow=(pages.host_port, search.address), per_host_delay_s=0, timeout_s=5)
         self.door = Door(net, self.clock)
         answer = web.pop("answer", AnswerSettings())
-        web = {"searxng_url": search.url, "seconds": 4, **web}
+        web = {"searxng_url": search.url, "seconds": 20, **web}
         settings = Settings(home=folder, net=net, answer=answer, websearch=WebSearchSettings(**web))
         self.runner = Runner(
             self.record, self.index, self.door, self.clock, random.Random(1), settings,
@@ -252,14 +252,25 @@ async def test_a_publisher_who_wants_no_answers_made_of_it_is_not_quoted(tmp_pat
         assert not made.record.last_seq()
 
 
+async def test_a_result_in_our_own_network_is_refused(tmp_path: Path) -> None:
+    async with house(tmp_path) as made:
+        for n, url in enumerate(("http://127.0.0.1:1/a", "http://169.254.169.254/b", "file:///c")):
+            made.search.put(url, f"Who won the harbour regatta {n}")
+        answer = await made.ask(ASKED)
+        assert answer.abstained
+        (refused,) = (n for n in answer.notes if n.startswith("Could not be opened"))
+        assert "127.0.0.1:1" in refused and "169.254.169.254" in refused
+        assert not made.pages.requests and not made.record.last_seq()
+
+
 async def test_a_slow_page_ends_with_the_time(tmp_path: Path) -> None:
-    async with house(tmp_path, seconds=0.8) as made:
+    async with house(tmp_path, seconds=3) as made:
         publish(made)
         publish(made, "/slow")
         made.pages.misbehave("/slow", "stall")
         began_s = time.perf_counter()
         answer = await made.ask(ASKED)
-        assert time.perf_counter() - began_s < 5
+        assert time.perf_counter() - began_s < 20
         assert "Ada Ferrow won" in answer.text
         assert any("/slow (it took too long)" in n for n in answer.notes)
 
@@ -273,7 +284,7 @@ async def test_without_a_network_the_answer_does_not_wait_twice(tmp_path: Path) 
         assert any(n.startswith("The web could not be searched") for n in first.notes)
         began_s = time.perf_counter()
         again = await made.ask("Who lost the harbour regatta?")
-        assert time.perf_counter() - began_s < 1
+        assert time.perf_counter() - began_s < 10
         assert any("could not be reached a moment ago" in n for n in again.notes)
 
 
@@ -282,7 +293,7 @@ async def test_a_service_that_hangs_costs_its_share_of_the_time(tmp_path: Path) 
         made.search.misbehave("stall")
         began_s = time.perf_counter()
         answer = await made.ask(ASKED)
-        assert time.perf_counter() - began_s < 3
+        assert time.perf_counter() - began_s < 15
         assert any("did not answer within 0.3 s" in n for n in answer.notes)
 
 

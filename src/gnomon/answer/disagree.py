@@ -18,6 +18,7 @@ from gnomon.answer import facts
 from gnomon.answer.base import Draft, Plan
 from gnomon.answer.check import disagrees
 from gnomon.answer.instructions import addresses_machine, asks
+from gnomon.answer.layout import block_at
 from gnomon.answer.reliability import trusted
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import stems
@@ -166,6 +167,9 @@ def _statements(index: int, passage: Passage) -> list[Statement]:
         text = passage.text[span.start : span.end]
         if asks(text) or addresses_machine(text, orders=False):
             continue
+        laid_out = block_at(passage.document.text, passage.start + span.start)
+        if laid_out is not None and laid_out.kind == "table":
+            continue  # two rows with other figures speak of two things
         out.append(
             Statement(
                 index, span, text, frozenset(stems(text)), passage.document, origin,
