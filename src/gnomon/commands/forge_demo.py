@@ -19,7 +19,7 @@ from gnomon.errors import ConfigError
 from gnomon.settings import Settings
 from gnomon.train.judgement import Judgement, read_judgement
 
-_STEPS = 150
+_STEPS = 300
 _ASKED = 5
 _ANSWER_TOKENS = 32
 Step = tuple[str, Callable[[], str]]
@@ -80,7 +80,7 @@ class Shown:
         at, began = 0, time.monotonic()
         try:
             for at, (title, step) in enumerate(steps):
-                then = f"; then: {steps[at + 1][0].lower()}" if at + 1 < len(steps) else ""
+                then = f"; then: {_inside(steps[at + 1][0])}" if at + 1 < len(steps) else ""
                 print(f"[{at + 1}/{len(steps)}] {title}{then}", flush=True)
                 since = time.monotonic()
                 said = step()
@@ -88,7 +88,7 @@ class Shown:
                 print(f"       {said} ({time.monotonic() - since:.0f} s)", flush=True)
         except KeyboardInterrupt:
             print(
-                f"\nStopped in step {at + 1}, {steps[at][0].lower()}. "
+                f"\nStopped in step {at + 1}, {_inside(steps[at][0])}. "
                 "`gnomon forge demo` goes on from there.",
                 flush=True,
             )
@@ -174,6 +174,11 @@ class Shown:
         ]
         self.page.write_text(report(self.run, sections))
         return f"{self.page.stat().st_size / 1e3:.0f} kB"
+
+
+def _inside(title: str) -> str:
+    """A title in the middle of a sentence."""
+    return title[0].lower() + title[1:]
 
 
 def chat_command(url: str, model: str, question: str) -> str:

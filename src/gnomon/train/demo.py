@@ -34,7 +34,7 @@ from gnomon.train.tokens.mix import mix
 Row = dict[str, str]
 CONFIG = "demo.toml"
 _TEXTS = ("town.jsonl", "talk.jsonl", "documentation.jsonl", "held-out.jsonl")
-_CORPORA = {"corpus": 1, "talks": 3}
+_CORPORA = {"corpus": 1, "talks": 6}
 """How often each is read while the others are read once."""
 _HELD_OUT_PART = 40
 """One text of so many is kept for the gate."""
@@ -57,19 +57,19 @@ CHAT_TEMPLATE = (
 class Scale:
     """How large a demo is."""
 
-    steps: int = 150
+    steps: int = 300
     minutes: float | None = None
     """Of training: then there are as many steps as they allow on this machine."""
     vocab: int = 8_192
-    source_bytes: int = 40_000_000
+    source_bytes: int = 20_000_000
     """Python source whose documentation is read."""
     model: dict[str, Any] = field(default_factory=lambda: {"preset": "grok-10m", "context": 256})
     sequence: int = 256
-    batch: int = 16
+    batch: int = 8
     micro: int = 8
-    rate: float = 2e-3
-    max_bits_per_byte: float = 2.6
-    min_cloze: float = 35.0
+    rate: float = 3e-3
+    max_bits_per_byte: float = 2.2
+    min_cloze: float = 50.0
 
 
 class Demo:
@@ -181,7 +181,7 @@ class Demo:
             },
             "optimizer": {"kind": "muon", "rate": scale.rate},
             "schedule": {"kind": "cosine", "steps": steps, "warmup": min(20, steps // 5)},
-            "checkpoint": {"every": 25, "keep": 2},
+            "checkpoint": {"every": max(1, steps // 6), "keep": 2},
             "machine": {"device": "cpu"},
             "gate": {
                 "text": ["held-out.jsonl"],
