@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from gnomon.accounts.base import Role
-from gnomon.accounts.store import Accounts
+from gnomon.accounts.store import SESSION_LIFE, Accounts
 from gnomon.serve.access import needed_scope
 
 PASSWORD = "correct horse battery"
@@ -97,6 +98,38 @@ async def test_a_browser_signs_in_with_a_cookie_and_a_token_against_forgery(peop
         assert (await http.post("/v1/sources", json=new, headers=csrf)).status_code == 201
         assert (await http.delete("/v1/session", headers=csrf)).status_code == 204
         assert (await http.get("/v1/status")).status_code == 401
+
+
+async def test_a_browser_signs_in_with_the_servers_own_key(people: Any) -> None:
+    settings = people.services.settings
+    server = settings.server.model_copy(update={"api_key": SecretStr("open-sesame")})
+    keyed = settings.model_copy(update={"server": server})
+    people = replace(people, services=replace(people.services, settings=keyed))
+    async with people.client() as http:
+        refused = await http.post("/v1/session", json={"key": "open-says-me"})
+        assert refused.status_code == 401
+        assert (await http.get("/v1/users")).status_code == 401
+        signed = await http.post("/v1/session", json={"key": "open-sesame"})
+        assert signed.status_code == 201
+        assert (signed.json()["name"], signed.json()["role"]) == ("operator", "admin")
+        assert (await http.get("/v1/users")).status_code == 200
+        new = {"name": "new", "role": "reader"}
+        assert (await http.post("/v1/users", json=new)).json()["code"] == "access.csrf"
+        csrf = {"x-csrf-token": (await http.get("/v1/session")).json()["csrf"]}
+        assert (await http.post("/v1/users", json=new, headers=csrf)).status_code == 201
+        people.clock.advance(SESSION_LIFE.total_seconds() + 1)
+        assert (await http.get("/v1/users")).status_code == 401
+        signed = await http.post("/v1/session", json={"key": "open-sesame"})
+        cookie = {"cookie": signed.headers["set-cookie"].partition(";")[0]}
+        csrf = {"x-csrf-token": signed.json()["csrf"]}
+        assert (await http.delete("/v1/session", headers=csrf)).status_code == 204
+        assert (await http.get("/v1/users", headers=cookie)).status_code == 401
+
+
+async def test_where_the_server_has_no_key_none_signs_in_as_the_operator(people: Any) -> None:
+    async with people.client() as http:
+        for key in ("", "operator", "None"):
+            assert (await http.post("/v1/session", json={"key": key})).status_code == 401
 
 
 async def test_a_cookie_that_nobody_was_given_opens_nothing(people: Any) -> None:

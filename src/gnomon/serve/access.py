@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
+import secrets
 from http.cookies import CookieError, SimpleCookie
 
+import msgspec
 from starlette.datastructures import Headers
 
-from gnomon.accounts.base import LOCAL, OPERATOR, Identity
+from gnomon.accounts.base import LOCAL, OPERATOR, Identity, Session
 from gnomon.accounts.limits import Allowance, Buckets
-from gnomon.accounts.store import KEY_PREFIX, Accounts
+from gnomon.accounts.store import KEY_PREFIX, SESSION_LIFE, Accounts
 from gnomon.clock import Clock
 from gnomon.serve.errors import ApiError
 from gnomon.serve.page import is_page
@@ -33,6 +36,8 @@ _SHARED = "/v1/shared/"
 """Conversations that their owners gave an address to."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FAILURES_PER_MINUTE = 10
+MAX_OPERATORS = 100
+"""Browsers that can be signed in with the server's own key at a time; the oldest make way."""
 _NEEDS = (
     # (methods, beginning of the path, scope); the first that fits decides.
     ("*", "/v1/users", "admin"),
@@ -71,6 +76,8 @@ class Access:
         self._loopback = loopback
         self._requests_per_minute = server.requests_per_minute
         self._tokens_per_minute = server.tokens_per_minute
+        self._clock = clock
+        self._operators: dict[bytes, Session] = {}
         self._failures = Buckets(clock)
         self._requests = Buckets(clock)
         self._tokens = Buckets(clock)
@@ -115,9 +122,11 @@ class Access:
                 return self._accounts.by_key(given.decode("utf-8", "replace"))
             return None
         cookie = session_cookie(headers)
-        if self._accounts is None or not cookie:
+        if not cookie:
             return None
-        identity = self._accounts.by_session(cookie)
+        identity = self._operator(cookie)
+        if identity is None and self._accounts is not None:
+            identity = self._accounts.by_session(cookie)
         if identity is not None and identity.session is not None and method not in _SAFE:
             repeated = headers.get(CSRF_HEADER, "")
             if not hmac.compare_digest(repeated.encode(), identity.session.csrf.encode()):
@@ -128,6 +137,34 @@ class Access:
                     hint=f"Send `csrf` of GET /v1/session as {CSRF_HEADER}.",
                 )
         return identity
+
+    def operator_session(self, key: str) -> tuple[Session, str] | None:
+        """A session for whoever has the server's own key, and its cookie's value; None if wrong.
+
+        It lives in this process: after a restart, or with another key, one signs in again.
+        """
+        if self._key is None or not hmac.compare_digest(key.encode(), self._key):
+            return None
+        now = self._clock.now()
+        kept = [(name, each) for name, each in self._operators.items() if each.expires_at > now]
+        session = Session(
+            user_id=OPERATOR.user_id,
+            csrf=secrets.token_urlsafe(24),
+            expires_at=now + SESSION_LIFE,
+        )
+        cookie = secrets.token_urlsafe(32)
+        self._operators = {**dict(kept[1 - MAX_OPERATORS :]), _digest(cookie): session}
+        return session, cookie
+
+    def end_operator(self, cookie: str) -> None:
+        """The cookie opens nothing from now on."""
+        self._operators.pop(_digest(cookie), None)
+
+    def _operator(self, cookie: str) -> Identity | None:
+        session = self._operators.get(_digest(cookie))
+        if session is None or session.expires_at <= self._clock.now():
+            return None
+        return msgspec.structs.replace(OPERATOR, session=session)
 
     def failed(self, address: str) -> None:
         """Count a wrong credential. Raises ApiError 429 where there were too many."""
@@ -210,6 +247,10 @@ def session_cookie(headers: Headers) -> str:
     except CookieError:
         return ""
     return found.value if found is not None else ""
+
+
+def _digest(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).digest()
 
 
 def _headers(kind: str, left: Allowance) -> dict[str, str]:

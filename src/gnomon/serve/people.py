@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from gnomon.accounts.base import LOCAL, Identity, Key, Role, Session, User
+from gnomon.accounts.base import LOCAL, OPERATOR, Identity, Key, Role, Session, User
 from gnomon.accounts.oidc import OpenIdProvider, Person
 from gnomon.accounts.store import SESSION_LIFE, Accounts
 from gnomon.errors import ConfigError
@@ -101,6 +101,10 @@ def note(request: Request, action: str, target: str = "", detail: str = "") -> N
 async def sign_in(body: SignIn, request: Request) -> Response:
     """Start a browser's session: sets a cookie, returns who signed in and the CSRF token."""
     accounts = _accounts(request)
+    opened = access_of(request).operator_session(body.key) if body.key else None
+    if opened is not None:
+        accounts.note(OPERATOR.name, "session.started", address=_address(request))
+        return _signed_in(request, OPERATOR.name, OPERATOR.role, *opened)
     user = await asyncio.to_thread(_user_of, accounts, body)
     if user is None:
         access_of(request).failed(_address(request))
@@ -113,7 +117,11 @@ async def sign_in(body: SignIn, request: Request) -> Response:
         )
     session, cookie = await asyncio.to_thread(accounts.start_session, user)
     accounts.note(user.name, "session.started", address=_address(request))
-    response = JsonResponse(_session_json(user.name, user.role, session), status_code=201)
+    return _signed_in(request, user.name, user.role, session, cookie)
+
+
+def _signed_in(request: Request, name: str, role: Role, session: Session, cookie: str) -> Response:
+    response = JsonResponse(_session_json(name, role, session), status_code=201)
     set_cookie(response, cookie, secure=base_url(request, services_of(request)))
     return response
 
@@ -216,6 +224,7 @@ async def sign_out(request: Request) -> Response:
     """End the session of this browser."""
     cookie = session_cookie(request.headers)
     if cookie:
+        access_of(request).end_operator(cookie)
         await asyncio.to_thread(_accounts(request).end_session, cookie)
         note(request, "session.ended")
     response = Response(status_code=204)

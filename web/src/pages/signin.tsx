@@ -108,7 +108,7 @@ export function SignInPage() {
       </form>
       <p className="facts">
         {way === "key"
-          ? "A key that was made for an account signs that account in."
+          ? "The key of an account signs that account in; the server's own key (server.api_key) its operator."
           : "No account? Whoever runs this server makes one with "}
         {way === "password" && <code>gnomon users add NAME --password</code>}
       </p>
