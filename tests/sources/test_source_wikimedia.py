@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +18,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gnomon.clock import ManualClock, SystemClock, to_us
-from gnomon.errors import ConfigError, ContentError, GnomonError, UpstreamTerminal
+from gnomon.errors import (
+    ConfigError,
+    ContentError,
+    GnomonError,
+    UpstreamTerminal,
+    UpstreamTransient,
+)
 from gnomon.extract.dates import Dates
 from gnomon.net.door import Door
 from gnomon.settings import Net
@@ -395,6 +403,62 @@ async def test_a_thousand_changes_of_one_moment_are_bounded_in_the_cursor() -> N
         assert runs.ledger.cursor is not None and len(runs.ledger.cursor) < 60_000
         await runs.until(runs.server.create("Last"))
         assert len(runs.changes) == 1_501
+
+
+async def test_whatever_happens_what_stands_is_what_the_wiki_shows() -> None:
+    for seed in range(4):
+        rng = random.Random(seed)
+        async with running(backfill_s=3_600) as runs:
+            server, titles, hidden = runs.server, dict[int, str](), set[int]()
+            deleted: set[int] = set()
+            for n in range(14):
+                for m in range(rng.randrange(12)):
+                    title = f"Title {n} {m}"
+                    standing = sorted(titles.keys() - deleted)
+                    act, page = rng.random(), rng.choice(standing) if standing else 0
+                    if act < 0.3 or not page:
+                        titles[server.create(title)] = title
+                    elif act < 0.6:
+                        server.edit(page, comment=title)
+                        hidden.discard(page)
+                    elif act < 0.7:
+                        server.move(page, title)
+                        titles[page] = title
+                        hidden.discard(page)
+                    elif act < 0.8:
+                        server.delete(page, suppress=rng.random() < 0.3)
+                        deleted.add(page)
+                    elif act < 0.9 and deleted:
+                        back = rng.choice(sorted(deleted))
+                        server.undelete(back)
+                        deleted.discard(back)
+                        hidden.discard(back)
+                    else:
+                        server.hide(page, rng.choice([None, 1]))
+                        hidden.add(page)
+                    runs.clock.advance(rng.choice([0, 0, 0.5, 4, 20]))
+                if rng.random() < 0.4:
+                    fault = rng.choice(["drop", "truncated", "duplicate", "garbage", "bad_id"])
+                    server.misbehave(fault)
+                kept = copy.deepcopy(runs.ledger)
+                with suppress(UpstreamTransient):
+                    last = server.create(f"Last of {n}")
+                    titles[last] = f"Last of {n}"
+                    await runs.until(last)
+                if rng.random() < 0.2:  # killed before any of it was stored
+                    runs.ledger = kept
+            server._faults.clear()
+            last = server.create("Last of all")
+            await runs.until(last)
+            titles[last] = "Last of all"
+            stands = {
+                int(key.rpartition("/")[2]): runs.ledger.documents[key].title
+                for key, versions in runs.ledger.versions.items()
+                if versions[-1] is not None
+            }
+            shown = titles.keys() - deleted - hidden
+            assert stands == {page: titles[page] for page in shown}, seed
+            assert not runs.ledger.gaps
 
 
 # -- what an event says ---------------------------------------------------------------

@@ -262,7 +262,10 @@ class ApiServer:
                         if not coming.done():
                             coming.cancel()
                             await asyncio.gather(coming, return_exceptions=True)
-                    if coming.cancelled() or gone.done():
+                    if coming.cancelled():
+                        return
+                    if gone.done():
+                        coming.exception()  # a fault that nobody is there to see
                         return
                     chunk = coming.result()
                     if chunk is None:
