@@ -258,10 +258,20 @@ def doctor(as_json: Json = False) -> None:
     for part in ("record", "index"):
         facts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in status[part].items())
         print(f"{part.title()}: {facts}")
+    print(_web_search(loaded.settings))
     for state in status["models"]:
         print(f"Model {state['name']} ({state['role']}): {state['text'] or state['state']}")
     for state in status["sources"]:
         print(f"Source {state['name']}: {state['text'] or state['state']}")
+
+
+def _web_search(chosen: settings.Settings) -> str:
+    from gnomon.answer.web import services_asked
+
+    names = services_asked(chosen.websearch) if chosen.answer.web_search == "auto" else ()
+    if not names:
+        return "Web search in answers: off; name services in websearch.services, or set a key."
+    return f"Web search in answers: {', '.join(names)}"
 
 
 @app.command()

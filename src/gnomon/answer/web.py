@@ -221,13 +221,8 @@ def open_web(
     indexed: Indexed,
 ) -> Web | None:
     """The web as the settings allow it; None where no service is configured. Raises ConfigError."""
-    keys = {
-        name: secret.get_secret_value()
-        for name in SERVICES
-        if (secret := getattr(settings, f"{name}_key", None)) is not None
-    }
+    names, keys = services_asked(settings), _keys(settings)
     given = {*keys, *(["searxng"] if settings.searxng_url else [])}
-    names: Sequence[str] = settings.services or [name for name in SERVICES if name in given]
     if not names:
         return None
     budget = Budget("The web search of answers", clock, section="websearch")
@@ -264,6 +259,19 @@ def open_web(
         most_pages=settings.pages,
         seconds=settings.seconds,
     )
+
+
+def services_asked(settings: WebSearchSettings) -> tuple[str, ...]:
+    """The services that the settings name, else those whose key or address is set."""
+    keys = _keys(settings)
+    return settings.services or tuple(
+        name for name in SERVICES if name in keys or (name == "searxng" and settings.searxng_url)
+    )
+
+
+def _keys(settings: WebSearchSettings) -> dict[str, str]:
+    found = {name: getattr(settings, f"{name}_key", None) for name in SERVICES}
+    return {name: secret.get_secret_value() for name, secret in found.items() if secret is not None}
 
 
 def query_of(asked: Plan) -> str:
