@@ -341,6 +341,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             clock=clock,
         )
         stack.push_async_callback(served.aclose)
+        served.entries()  # a damaged registry is met now, not with the first question
         registry = Registry.installed()
         await demo.prepare()
         runner = Runner(record, index, door, clock, random.Random(), settings, registry)  # noqa: S311

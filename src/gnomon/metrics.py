@@ -74,6 +74,17 @@ WEB_LOOKS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+MODEL_LOADS = Counter(
+    "gnomon_model_loads_total",
+    "Registered models that were loaded, or could not be.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+MODEL_SWAPS = Counter(
+    "gnomon_model_swaps_total",
+    "Times that another registered model took over.",
+    registry=REGISTRY,
+)
 REQUESTS = Counter(
     "gnomon_http_requests_total",
     "HTTP requests, by route and status.",

@@ -232,6 +232,57 @@ async def test_what_no_gate_let_pass_is_refused(house: Any, models: Models) -> N
     assert models.engines == []
 
 
+async def test_a_client_that_leaves_lets_go_of_the_model(
+    house: Any, served: Any, models: Models
+) -> None:
+    models.add("a"), models.add("b")
+    async with served(house) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        await client.post("/v1/registry/a/use")
+        body = {"model": "a", "messages": ASK, "stream": True}
+        async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            async for _ in response.aiter_bytes():
+                break
+        await client.post("/v1/registry/b/use")
+        async with asyncio.timeout(10):
+            while models.engines[0].open:  # noqa: ASYNC110 - closing tells nobody
+                await asyncio.sleep(0.01)
+
+
+async def test_the_xai_sdk_asks_registered_models(house: Any, models: Models) -> None:
+    from xai_sdk import AsyncClient
+    from xai_sdk.chat import user
+
+    from gnomon.serve.app import create_app
+    from gnomon.serve.grpc.server import GrpcDoor
+
+    models.add("demo")
+    state = create_app(house.services).state
+    door = GrpcDoor(house.services, state.access, state.jobs, base_url="http://127.0.0.1:8420")
+    address = f"127.0.0.1:{await door.start('127.0.0.1', 0)}"
+    client = AsyncClient(api_host=address, api_key="k", use_insecure_channel=True)
+    try:
+        assert "demo" in [m.name for m in await client.models.list_language_models()]
+        assert (await client.models.get_language_model("demo@1")).name == "demo@1"
+        said = await client.chat.create("demo", messages=[user("Hello?")]).sample()
+        assert (said.content, said.finish_reason) == ("I am demo@1.", "REASON_STOP")
+        chat = client.chat.create("demo", messages=[user("Hello?")], max_tokens=2)
+        pieces = [piece.content async for _, piece in chat.stream()]
+        assert "".join(pieces) == "I am"
+        assert (await chat.sample()).finish_reason == "REASON_MAX_LEN"
+    finally:
+        await client.close()
+        await door.stop(0)
+        await state.jobs.aclose()
+
+
+async def test_tokens_are_counted_by_the_model_that_is_named(house: Any, models: Models) -> None:
+    models.add("demo")
+    async with house.client() as client:
+        body = {"model": "demo", "messages": [{"role": "user", "content": "one two three"}]}
+        counted = await client.post("/v1/messages/count_tokens", json=body)
+        assert counted.json() == {"input_tokens": 3}
+
+
 # -- the registry --------------------------------------------------------------
 async def test_use_and_rollback_over_http(house: Any, models: Models) -> None:
     models.add("a"), models.add("b"), models.add("b")

@@ -11,6 +11,7 @@ import typer
 from gnomon import log
 from gnomon.commands.common import Json, load
 from gnomon.commands.forge_demo import demo
+from gnomon.commands.models import tell_server
 from gnomon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def release(
     from gnomon.train.release import release as let_serve
 
     entry = let_serve(_home() / name, file, judgement, model or name, _registry())
+    tell_server(entry)
     print(f"{entry.id} serves. `gnomon models rollback` undoes that.")
 
 

@@ -15,6 +15,7 @@ import typer
 from gnomon import log
 from gnomon.client import running
 from gnomon.commands.common import client, load
+from gnomon.commands.models import tell_server
 from gnomon.errors import ConfigError
 from gnomon.settings import Settings
 from gnomon.train.judgement import Judgement, read_judgement
@@ -146,6 +147,7 @@ class Shown:
         serving = self._registry.serving()
         if serving is None or serving.sha256 != self._judgement.file_sha256:
             serving = release(self.run, self._file, self._judgement, self._name, self._registry)
+            tell_server(serving)
         return f"{serving.id} serves"
 
     def _ask(self) -> str:

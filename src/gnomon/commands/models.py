@@ -138,6 +138,13 @@ def rollback() -> None:
     print(f"{registry.rollback().id} serves again from the next start on.")
 
 
+def tell_server(entry: Entry) -> None:
+    """Where a server runs, wait until it answers with this entry, which was let serve."""
+    if server := _server():
+        body = {"version": entry.version}
+        server.call("POST", f"/v1/registry/{_quoted(entry.name)}/use", body)
+
+
 def _registry() -> Registry:
     from gnomon.clock import SystemClock
     from gnomon.models.registry import Registry

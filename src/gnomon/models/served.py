@@ -14,6 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from gnomon import metrics
 from gnomon.clock import Clock
 from gnomon.errors import ConfigError, GnomonError, ModelError, ModelTerminal
 from gnomon.log import get_logger
@@ -208,12 +209,18 @@ class Served:
     async def _bring(self, entry: Entry) -> _Loaded:
         must_have_passed(entry)
         began = self._clock.monotonic()
-        engine = await asyncio.to_thread(self._open, entry)
         try:
-            await self._warm_up(entry, engine)
-        except BaseException:
-            await engine.aclose()
+            engine = await asyncio.to_thread(self._open, entry)
+            try:
+                await self._warm_up(entry, engine)
+            except BaseException:
+                await engine.aclose()
+                raise
+        except ModelError as error:
+            metrics.MODEL_LOADS.labels("failed").inc()
+            self._log.error("model.not_loaded", model=entry.id, error=str(error))
             raise
+        metrics.MODEL_LOADS.labels("loaded").inc()
         found = self._loaded[entry.id] = _Loaded(entry, engine)
         took_s = round(self._clock.monotonic() - began, 3)
         self._log.info("model.loaded", model=entry.id, took_s=took_s)
@@ -278,7 +285,6 @@ class Served:
                 self._switch(self._loaded.get(serving.id) or await self._brought(serving))
         except GnomonError as error:
             self._failure, self._failed_at = str(error), stamp
-            self._log.error("model.not_swapped", model=serving.id, error=str(error))
         finally:
             self._following = None
 
@@ -286,6 +292,7 @@ class Served:
         old, self._live = self._live, found
         self._failure, self._failed_at = "", None
         if old is not None and old is not found:
+            metrics.MODEL_SWAPS.inc()
             self._log.info("model.swapped", model=found.entry.id, before=old.entry.id)
             self._retire(old)
 

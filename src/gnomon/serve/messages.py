@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from gnomon.serve.errors import anthropic_body, bad_request, shown, told
 from gnomon.serve.exchange import ENDINGS, Exchange, ResponsesRequest
-from gnomon.serve.own import model_ids
+from gnomon.serve.own import asked_entry, model_ids
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
@@ -62,17 +62,30 @@ async def create_message(body: MessagesRequest, request: Request) -> Response:
 async def count_tokens(body: dict[str, Any], request: Request) -> Response:
     """About how many tokens the messages have."""
     texts = [text for item in _items(body.get("messages") or []) for text in _texts_of(item)]
-    generator = services_of(request).models.generator()
+    services = services_of(request)
     whole = "\n".join([_plain(body.get("system")), *texts])
+    model = body.get("model")
+    if (
+        services.served
+        and isinstance(model, str)
+        and asked_entry(services, _known(model, services))
+    ):
+        async with services.served.generator(model) as (_, own):
+            return JsonResponse({"input_tokens": await own.count_tokens(whole)})
+    generator = services.models.generator()
     count = await generator.count_tokens(whole) if generator else max(1, len(whole) // 4)
     return JsonResponse({"input_tokens": count})
 
 
+def _known(model: str, services: Services) -> str:
+    """The model that is meant: clients of Anthropic name theirs."""
+    theirs = model.startswith("claude") and model not in model_ids(services)
+    return "gnomon" if theirs else model
+
+
 def _responses_request(body: MessagesRequest, services: Services) -> ResponsesRequest:
     """The same wishes as the Responses API has them."""
-    model = body.model
-    if model.startswith("claude") and model not in model_ids(services):
-        model = "gnomon"
+    model = _known(body.model, services)
     given = body.model_extra or {}
     wishes = {name: given.get(theirs) for name, theirs in _WISHES.items() if given.get(theirs)}
     return ResponsesRequest(

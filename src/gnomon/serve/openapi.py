@@ -52,6 +52,8 @@ _HOLDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("get", "/v1/responses/{response_id}"): ("id", "object", "status", "output"),
     ("post", "/v1/messages"): ("id", "type", "role", "content", "stop_reason", "usage"),
     ("get", "/v1/models"): ("object", "data"),
+    ("get", "/v1/registry"): ("alias", "entries", "serving", "loaded", "failure", "history"),
+    ("get", "/v1/training"): ("runs",),
     ("get", "/v1/files"): ("object", "data"),
     ("get", "/v1/vector_stores"): ("object", "data"),
 }
