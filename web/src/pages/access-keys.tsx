@@ -51,6 +51,7 @@ export function KeysPart({ everybody = false, names = [], scopes }: KeysProps) {
     queryFn: () => call<{ keys: Key[] }>("/v1/keys"),
     retry: false,
   });
+  const ownerless = everybody && !names.length;
   const keys = found.data?.keys.filter((key) => !hidden.has(`/v1/keys/${key.id}`));
   return (
     <Part
@@ -131,15 +132,21 @@ export function KeysPart({ everybody = false, names = [], scopes }: KeysProps) {
           </li>
         ))}
       </ul>
-      {keys && !keys.length && <p className="facts">No key was made yet.</p>}
-      <MakeKey
-        names={everybody ? names : []}
-        scopes={scopes ?? SCOPES.map(([scope]) => scope)}
-        made={async (key) => {
-          setMade(key);
-          await client.invalidateQueries({ queryKey: ["keys"] });
-        }}
-      />
+      {keys && !keys.length && (
+        <p className="facts">
+          {ownerless ? "A key belongs to an account: make one first." : "No key was made yet."}
+        </p>
+      )}
+      {!ownerless && (
+        <MakeKey
+          names={everybody ? names : []}
+          scopes={scopes ?? SCOPES.map(([scope]) => scope)}
+          made={async (key) => {
+            setMade(key);
+            await client.invalidateQueries({ queryKey: ["keys"] });
+          }}
+        />
+      )}
     </Part>
   );
 }

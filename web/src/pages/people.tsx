@@ -61,10 +61,17 @@ function Users({ users }: { users: User[] | undefined }) {
     <Part title="Users">
       {!listed && <Waiting rows={2} label="Looking for users" />}
       {listed && !listed.length && (
-        <Empty title="No accounts: whoever is at this machine may do everything.">
+        <Empty
+          title={
+            session.data?.sign_in_needed
+              ? "No accounts: whoever has the server's own key may do everything."
+              : "No accounts: whoever is at this machine may do everything."
+          }
+        >
           <p>
-            From the first account on, everybody has to sign in. Make the first one an admin with a
-            password, so that you can.
+            {session.data?.sign_in_needed
+              ? "With an account for each, everybody does only what their role allows."
+              : "From the first account on, everybody has to sign in. Make the first one an admin with a password, so that you can."}
           </p>
         </Empty>
       )}

@@ -28,15 +28,15 @@ export function TalkPage() {
     const next = newTalk();
     setTalk(null);
     setError(null);
+    if (next.resume(id, true)) {
+      setTalk(next);
+      return;
+    }
     let left = false;
     call<Thread>(`/v1/threads/${encodeURIComponent(id)}`)
       .then((thread) => {
         next.load(thread);
         next.resume(id);
-      })
-      .catch((problem) => {
-        // The first answer of a conversation is kept only when it is complete.
-        if (!next.resume(id)) throw problem;
       })
       .then(
         () => left || setTalk(next),
