@@ -82,7 +82,7 @@ function tally(changes: readonly ClaimChange[]): string {
   return said.length ? said.join(", ") : "Nothing was said, and nothing changed,";
 }
 
-function Change({ change }: { change: ClaimChange }) {
+export function Change({ change }: { change: ClaimChange }) {
   const { before, after, cause } = change;
   return (
     <li className={`change ${change.status}`}>
