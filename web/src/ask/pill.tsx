@@ -60,15 +60,15 @@ export function Pill({ citation, verdict }: PillProps) {
           data-citation={citation.number}
           aria-haspopup="dialog"
           aria-expanded={open}
-          aria-label={`Citation ${citation.number}: ${name}`}
           onMouseMove={() => {
             if (moved && !open) soon(true, OPEN_MS);
           }}
           onMouseLeave={leave}
           onClick={() => change(true)}
         >
+          <span className="sr">Citation </span>
           <span className="name">{name}</span>
-          <span className="number">{citation.number}</span>
+          {citation.number > 0 && <span className="number">{citation.number}</span>}
         </button>
       </Popover.Anchor>
       <Popover.Portal>

@@ -12,6 +12,8 @@ export interface Turn {
   wish: Wish;
   state: "running" | "done" | "stopped" | "failed";
   startedAt: number;
+  /** Number of the last event that came; -1 before the first. */
+  seen: number;
   steps: Step[];
   plan: Plan | null;
   candidates: number;
@@ -36,6 +38,14 @@ interface Running {
 }
 
 const RUNNING = "gnomon.running";
+const RETRIES = 5;
+const RETRY_MS = 1_000;
+
+class Broken extends Problem {
+  constructor() {
+    super("The answer ended before it was complete.", "Ask again.");
+  }
+}
 
 /** The conversation on the screen. Components subscribe; `version` changes with every change. */
 export class Talk {
@@ -126,18 +136,18 @@ export class Talk {
     this.changed();
   }
 
-  /** Go on reading an answer that was being written when the page was left. */
-  resume(threadId: string): boolean {
+  /** Go on reading an answer that was being written when the page was left. `first`: only if it
+   * begins the conversation, which the server does not know before it is complete. */
+  resume(threadId: string, first = false): boolean {
     const left = running();
+    if (first && left?.parent) return false;
     if (!left || left.thread !== threadId || this.turns.some((turn) => turn.id === left.id)) {
       return false;
     }
     const turn = this.begin(left.question, left.wish, left.parent);
     turn.id = left.id;
     this.threadId = threadId;
-    void this.follow(turn, (signal) =>
-      events(`/v1/answers/${encodeURIComponent(left.id)}/events`, { signal }),
-    );
+    void this.follow(turn, (signal) => this.rest(turn, signal));
     return true;
   }
 
@@ -179,25 +189,35 @@ export class Talk {
   ): Promise<void> {
     const control = new AbortController();
     this.controls.set(turn.key, control);
-    try {
-      for await (const event of open(control.signal)) {
-        this.take(turn, event);
-        this.changed();
+    let stream = open(control.signal);
+    for (let left = RETRIES; turn.state === "running"; left--) {
+      try {
+        for await (const event of stream) {
+          if (event.id) turn.seen = Number(event.id);
+          this.take(turn, event);
+          this.changed();
+        }
+        if (turn.state === "running") throw new Broken();
+      } catch (error) {
+        if (isAbort(error)) turn.state = "stopped";
+        else if (turn.id && left > 0 && problemOf(error).status === 0 && !problemOf(error).code) {
+          // The server goes on without us; what came since is asked for again.
+          await new Promise((done) => window.setTimeout(done, RETRY_MS));
+          stream = this.rest(turn, control.signal);
+        } else {
+          turn.state = "failed";
+          turn.problem = problemOf(error);
+        }
       }
-      if (turn.state === "running") {
-        throw new Problem("The answer ended before it was complete.", "Ask again.");
-      }
-    } catch (error) {
-      if (isAbort(error)) turn.state = "stopped";
-      else {
-        turn.state = "failed";
-        turn.problem = problemOf(error);
-      }
-    } finally {
-      this.controls.delete(turn.key);
-      if (running()?.id === turn.id) sessionStorage.removeItem(RUNNING);
-      this.changed();
     }
+    this.controls.delete(turn.key);
+    if (running()?.id === turn.id) sessionStorage.removeItem(RUNNING);
+    this.changed();
+  }
+
+  private rest(turn: Turn, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+    const path = `/v1/answers/${encodeURIComponent(turn.id ?? "")}/events`;
+    return events(path, { query: { starting_after: turn.seen }, signal });
   }
 
   private take(turn: Turn, { name, data }: ServerEvent): void {
@@ -259,6 +279,7 @@ function blank(key: string, question: string, parent: string | null): Turn {
     wish: USUAL,
     state: "running",
     startedAt: Date.now(),
+    seen: -1,
     steps: [],
     plan: null,
     candidates: 0,
