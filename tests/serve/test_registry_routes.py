@@ -488,5 +488,25 @@ async def test_training_is_shown_while_it_goes_on(house: Any, models: Models) ->
                 + "\n"
             )
         assert (await client.get("/v1/training/new")).json()["step"] == 701
+        write_run(models.home / "runs" / "back", 30, now)
+        assert (await client.get("/v1/training/back")).json()["step"] == 30
+        with (models.home / "runs" / "back" / "metrics.jsonl").open("a") as file:
+            file.write(
+                "\n"
+                + json.dumps(
+                    {
+                        "step": 21,
+                        "loss": 4.0,
+                        "rate": 0,
+                        "gradient_norm": 1,
+                        "tokens_per_s": 1,
+                        "mfu": 0,
+                        "at": now,
+                    }
+                )
+                + "\n"
+            )
+        back = (await client.get("/v1/training/back")).json()
+        assert (back["step"], len(back["curves"]["loss"])) == (21, 21), "it went back"
         for name in ("none", "..", "%2e%2e", "new%2F..%2Fold"):
             assert (await client.get(f"/v1/training/{name}")).status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -30,12 +31,17 @@ class Step(msgspec.Struct):
 
 def read_steps(folder: Path) -> list[Step]:
     """The steps of the run in `folder`, each as told last. A torn line is left out."""
-    found: dict[int, Step] = {}
     path = folder / METRICS
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    body = path.read_bytes() if path.is_file() else b""
+    found = {step.step: step for step in decode_steps(body)}
+    return [found[number] for number in sorted(found)]
+
+
+def decode_steps(body: bytes) -> Iterator[Step]:
+    """The steps that lines of such a file tell, in their order. A torn line is left out."""
+    decoder = msgspec.json.Decoder(Step)
+    for line in body.splitlines():
         try:
-            step = msgspec.json.decode(line, type=Step)
+            yield decoder.decode(line)
         except msgspec.DecodeError:
             continue
-        found[step.step] = step
-    return [found[number] for number in sorted(found)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -16,11 +18,12 @@ from gnomon.errors import ConfigError, GnomonError
 from gnomon.models.registry import Check
 from gnomon.train.config import RunConfig
 from gnomon.train.judgement import read_judgement
-from gnomon.train.metrics import METRICS, Step, read_steps
+from gnomon.train.metrics import METRICS, Step, decode_steps
 from gnomon.train.runs import goodput, smooth
 from gnomon.train.shards import INDEX
 
 Points: TypeAlias = "list[tuple[int, float]]"
+Item = TypeVar("Item")
 
 _CURVE_POINTS, _BRIEF_POINTS = 300, 60
 _TAIL_STEPS = 50
@@ -134,45 +137,76 @@ def _progress(
     return found
 
 
-def _steps(folder: Path) -> Sequence[Step]:
-    try:
-        stat = (folder / METRICS).stat()
-    except FileNotFoundError:
-        return ()
-    return _read(folder, stat.st_mtime_ns, stat.st_size)
+class _Tail:
+    """The steps that a metrics file tells, read on from where the last look ended."""
+
+    def __init__(self) -> None:
+        self._file = (0, 0)
+        self._read_bytes = 0
+        self._steps: list[Step] = []
+        self._lock = threading.Lock()
+
+    def steps(self, path: Path) -> tuple[Step, ...]:
+        with self._lock, path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            if self._file != (stat.st_dev, stat.st_ino) or stat.st_size < self._read_bytes:
+                self._file, self._read_bytes, self._steps = (stat.st_dev, stat.st_ino), 0, []
+            file.seek(self._read_bytes)
+            whole, newline, _ = file.read().rpartition(b"\n")
+            if newline:
+                self._read_bytes += len(whole) + 1
+                for step in decode_steps(whole):
+                    # A run that went back to a checkpoint has its later steps still before it.
+                    while self._steps and self._steps[-1].step >= step.step:
+                        self._steps.pop()
+                    self._steps.append(step)
+            return tuple(self._steps)
 
 
 @lru_cache(maxsize=32)
-def _read(folder: Path, _changed_ns: int, _body_bytes: int) -> tuple[Step, ...]:
-    return tuple(read_steps(folder))
+def _tail(_folder: Path) -> _Tail:
+    return _Tail()
+
+
+def _steps(folder: Path) -> Sequence[Step]:
+    try:
+        return _tail(folder).steps(folder / METRICS)
+    except FileNotFoundError:
+        return ()
 
 
 def _brief(steps: Sequence[Step]) -> dict[str, Points]:
-    return {"loss": thinned([(s.step, s.loss) for s in steps], _BRIEF_POINTS)}
+    shown = _spread(steps, _BRIEF_POINTS)
+    return {"loss": _known([(s.step, s.loss) for s in shown])}
 
 
 def _whole(steps: Sequence[Step]) -> dict[str, Points]:
+    shown = _spread(steps, _CURVE_POINTS)
     lines: dict[str, list[tuple[int, float | None]]] = {
-        "loss": [(s.step, s.loss) for s in steps],
-        "loss_smoothed": smooth(steps),
-        "rate": [(s.step, s.rate) for s in steps],
-        "gradient_norm": [(s.step, s.gradient_norm) for s in steps],
-        "tokens_per_s": [(s.step, s.tokens_per_s) for s in steps],
-        "mfu": [(s.step, s.mfu) for s in steps],
+        "loss": [(s.step, s.loss) for s in shown],
+        "loss_smoothed": _spread(smooth(steps), _CURVE_POINTS),
+        "rate": [(s.step, s.rate) for s in shown],
+        "gradient_norm": [(s.step, s.gradient_norm) for s in shown],
+        "tokens_per_s": [(s.step, s.tokens_per_s) for s in shown],
+        "mfu": [(s.step, s.mfu) for s in shown],
     }
     for expert in range(len(steps[-1].load)):
-        share = [(s.step, s.load[expert]) for s in steps if len(s.load) > expert]
-        lines[f"expert_{expert}"] = list(share)
-    return {name: thinned(line, _CURVE_POINTS) for name, line in lines.items()}
+        lines[f"expert_{expert}"] = [
+            (s.step, s.load[expert]) for s in shown if len(s.load) > expert
+        ]
+    return {name: _known(line) for name, line in lines.items()}
 
 
-def thinned(line: Sequence[tuple[int, float | None]], limit: int) -> Points:
-    """At most `limit` known points, the first and the last among them."""
-    known = [(step, value) for step, value in line if value is not None]
-    if len(known) <= limit:
-        return known
-    last = len(known) - 1
-    return [known[at * last // (limit - 1)] for at in range(limit)]
+def _known(line: Sequence[tuple[int, float | None]]) -> Points:
+    return [(step, value) for step, value in line if value is not None]
+
+
+def _spread(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items, evenly spread, the first and the last among them."""
+    if len(items) <= limit:
+        return list(items)
+    last = len(items) - 1
+    return [items[at * last // (limit - 1)] for at in range(limit)]
 
 
 def _first_line(error: Exception) -> str:
