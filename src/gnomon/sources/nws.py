@@ -98,6 +98,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
             away_us = max(_AWAY_US, int(3 * settings.interval_s * _S))
             if memory.looked_us and now_us - memory.looked_us > away_us:
                 changes = await _catch_up(ctx, memory, base, query)
+                memory.looked_us = now_us
                 yield Batch(tuple(changes), memory.cursor())
             answer = await poll(
                 ctx, url, purpose="feed", known=memory.validators, max_body_bytes=_MAX_BYTES
