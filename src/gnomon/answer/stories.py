@@ -32,6 +32,8 @@ _READ_CHARS = 300
 _ALIKE = 0.18
 """Cosine from which a document belongs to a story. In three demo towns hardly anything strange is
 mixed into a story from 0.15 on (purity 0.98 to 1); lower joins more of what belongs together."""
+_CENTRAL = 0.7
+"""How near to the middle of a story its headline must be, beside the nearest one."""
 _TITLE_CHARS = 140
 _HALF_LIFE_S = 4 * 3600.0
 _NAME = re.compile(
@@ -151,9 +153,11 @@ def _told(group: _Group, now: datetime) -> tuple[float, Story]:
     items = group.items
     first, newest = items[0], items[-1]
     outlets = {item.document.source for item in items}
-    # A headline, and of these the one that says most of what all say; the later where alike.
+    # The newest headline among those that say what the others say.
     titled = [item for item in items if item.document.title] or items
-    told = max(titled, key=lambda item: (round(_cosine(item.vector, group.sum), 2), item.hit.time))
+    central = [_cosine(item.vector, group.sum) for item in titled]
+    about = (item for item, c in zip(titled, central, strict=True) if c >= _CENTRAL * max(central))
+    told = max(about, key=lambda item: item.hit.time)
     sources = Counter(item.document.source for item in items)
     age_s = max(0.0, (now - newest.hit.time).total_seconds())
     lively = (math.log2(1 + len(outlets)) * 2 + math.log2(1 + len(items))) * 0.5 ** (
