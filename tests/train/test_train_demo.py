@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="needs gnomon[train]")
 pytest.importorskip("gguf", reason="needs gnomon[train]")
 pytest.importorskip("tiktoken", reason="needs gnomon[train]")
 
+import gnomon  # noqa: E402
 from gnomon.clock import SystemClock  # noqa: E402
 from gnomon.errors import ConfigError, ModelTerminal  # noqa: E402
 from gnomon.models.registry import Registry  # noqa: E402
@@ -35,6 +36,7 @@ SCALE = Scale(
     steps=12,
     vocab=512,
     source_bytes=150_000,
+    packages=Path(gnomon.__file__).parent / "answer",
     model={
         "layout": "grok",
         "width": 32,

@@ -145,7 +145,7 @@ def run_model(
     texts = held_out(text)
     subject = of(model, load().settings.home)
     found = read(subject, texts, words=words, tell=lambda said: typer.echo(said, err=True))
-    case = f"{len(texts):,} texts"
+    case = f"{len(texts):,} text{'s' * (len(texts) != 1)}"
     result = stored.Result(
         suite=f"model-{subject.name}",
         at=at,

@@ -63,6 +63,8 @@ class Scale:
     vocab: int = 8_192
     source_bytes: int = 20_000_000
     """Python source whose documentation is read."""
+    packages: Path | None = None
+    """Where it lies; None: this Python's packages."""
     model: dict[str, Any] = field(default_factory=lambda: {"preset": "grok-10m", "context": 256})
     sequence: int = 256
     batch: int = 8
@@ -86,7 +88,10 @@ class Demo:
             rows["talk.jsonl"] = list(talk)
             for name, found in (
                 ("town.jsonl", town),
-                ("documentation.jsonl", documentation(self.scale.source_bytes)),
+                (
+                    "documentation.jsonl",
+                    documentation(self.scale.source_bytes, self.scale.packages),
+                ),
             ):
                 for row in found:
                     rows["held-out.jsonl" if _is_held_out(row["key"]) else name].append(row)
