@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -88,23 +90,72 @@ async def gnomon(home: Path, *arguments: str) -> tuple[str, float]:
     return done.stdout, time.monotonic() - began
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    write_models(tmp_path)
-    home = tmp_path / "home"
-    registry = Registry(home / "registry", SystemClock())
-    registry.add(tmp_path / "blue.gguf", name="blue", lineage={"run": "r1"}, checks=[GOOD])
-    registry.use("blue")
+def start(home: Path) -> tuple[subprocess.Popen[str], str]:
     server = subprocess.Popen(
         command(home, "up", "--port", "0"),
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdout is not None
-    url = server.stdout.readline().split()[-1]
-    yield tmp_path, url
+    return server, server.stdout.readline().split()[-1]
+
+
+def end(server: subprocess.Popen[str]) -> None:
     server.terminate()
     _, errors = server.communicate(timeout=30)
     assert "Traceback" not in errors, errors
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home in which blue serves."""
+    write_models(tmp_path)
+    home = tmp_path / "home"
+    registry = Registry(home / "registry", SystemClock())
+    registry.add(tmp_path / "blue.gguf", name="blue", lineage={"run": "r1"}, checks=[GOOD])
+    registry.use("blue")
+    return home
+
+
+@pytest.fixture
+def up(home: Path) -> Iterator[tuple[Path, str]]:
+    server, url = start(home)
+    yield home.parent, url
+    end(server)
+
+
+async def asked(client: httpx2.AsyncClient, model: str = "gnomon-own") -> str:
+    messages = [{"role": "user", "content": "the bridge"}]
+    body = {"model": model, "messages": messages, "max_tokens": 4}
+    response = await client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["gnomon"]["model"])
+
+
+async def test_a_server_killed_in_the_middle_of_a_swap_serves_one_of_both(home: Path) -> None:
+    registry = Registry(home / "registry", SystemClock())
+    registry.add(home.parent / "green.gguf", name="green", checks=[GOOD])
+    rng = random.Random(1)
+    for _ in range(4):
+        before = registry.serving()
+        assert before is not None
+        wanted = "green" if before.name == "blue" else "blue"
+        server, url = start(home)
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+            assert await asked(client) == before.id
+            swap = asyncio.create_task(client.post(f"/v1/registry/{wanted}/use"))
+            await asyncio.sleep(rng.uniform(0, 0.15))
+            server.kill()
+            server.communicate(timeout=30)
+            with suppress(httpx2.TransportError):
+                await swap
+        after = registry.serving()
+        assert after is not None and after.name in ("blue", "green")
+        registry.whole_path(after)
+    server, url = start(home)
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+        serving = registry.serving()
+        assert serving is not None and await asked(client) == serving.id
+    end(server)
 
 
 async def test_real_models_are_swapped_under_load(up: tuple[Path, str]) -> None:
