@@ -98,7 +98,8 @@ class Answerer:
     async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
         """Planned, Retrieved, Written…, Finished. Closing the iterator cancels the work.
 
-        Retrieved comes once more if pages were opened on the web.
+        Retrieved comes once more if pages were opened on the web, or for the next of several
+        questions in one.
 
         Raises ContentError for an empty or overlong question, StoreError for a damaged record.
         A model that fails does not fail the answer: it goes on by quoting, and says so.
@@ -183,6 +184,7 @@ class Answerer:
         return alike
 
     def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:
+        states = self._source_states(asked.as_of)
         evidence = retrieve(
             question,
             asked,
@@ -190,6 +192,7 @@ class Answerer:
             index=self._index,
             limit=self._settings.passages,
             likeness=self.likeness(),
+            believed={s.name: s.reliability for s in states if s.reliability is not None},
         )
         evidence = msgspec.structs.replace(
             evidence, passages=(*given(question), *evidence.passages)
@@ -198,7 +201,7 @@ class Answerer:
         searched = sum(s.documents for s in self._record.source_stats(asked.as_of).values())
         return evidence, freshness(
             (time_of(p.document) for p in evidence.passages),
-            self._source_states(asked.as_of),
+            states,
             searched=searched,
             now=moment,
             stale_after=timedelta(seconds=self._settings.stale_after_s),
