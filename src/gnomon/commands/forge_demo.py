@@ -171,7 +171,10 @@ class Shown:
 
         talk = [(q, a, truth, "right" if right else "") for q, a, truth, right in self._answers]
         sections = [
-            ("Asked through the chat API, what its training text told it", table(("question", "answer", "truth", ""), talk)),
+            (
+                "Asked through the chat API, what its training text told it",
+                table(("question", "answer", "truth", ""), talk),
+            ),
             ("How it was made", table(("step", "what came of it"), self._notes)),
         ]
         self.page.write_text(report(self.run, sections))
