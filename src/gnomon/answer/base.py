@@ -66,6 +66,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The clause that asks, without the statements before it."""
     state: bool = False
     """Whether it asks how something stands, so that a newer statement replaces an older one."""
+    allowed: bool = False
+    """Whether it asks if something can be done: "Can I drive through it?"."""
+    subject: tuple[str, ...] = ()
+    """Of a question about how something stands, the words that say of what, as written."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

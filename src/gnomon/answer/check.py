@@ -61,7 +61,8 @@ _OPPOSITES = tuple(
     for a, b in (
         ("open reopen", "close shut"),
         ("block stuck jam", "clear free passabl"),
-        ("suspend halt", "run resum restart"),
+        ("suspend halt stop", "run resum restart"),
+        ("forc issu", "lift expir withdraw"),
         ("find found recover", "miss lost steal"),
         ("strike", "agreement settl"),
         ("rise increas climb grow up gain jump soar", "fall decreas drop declin down sink plung"),
@@ -186,6 +187,11 @@ def _judge_claim(
 def opposed(one: str, other: str) -> bool:
     """Whether one text says the opposite of a word of the other: open, closed."""
     return bool(_opposites(one, other))
+
+
+def kindred(stem: str) -> frozenset[str]:
+    """Words that answer a question for this one: those that say the same, and the opposites."""
+    return frozenset().union(*(a | b for a, b in _OPPOSITES if stem in a or stem in b))
 
 
 def disagrees(one: str, other: str) -> bool:

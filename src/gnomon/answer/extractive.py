@@ -19,6 +19,7 @@ import numpy as np
 from gnomon.answer import facts
 from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
+from gnomon.answer.bearing import announces, bears, measured, stood_for
 from gnomon.answer.check import Embed, disagrees
 from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
@@ -44,14 +45,18 @@ from gnomon.types import Passage, Usage
 
 _log = get_logger()
 
-ANSWER_FROM = 0.35
+ANSWER_FROM = 0.4
 """Likelihood from which a sentence may open an answer: see docs/internals/answer.md."""
 _ALSO_FROM = 0.4
 """A further sentence needs at least this share of the first one's likelihood."""
+_ALSO_LEAST = 0.35
 _ALIKE = 0.6
 """Likeness of meaning from which a sentence without a word of the question may stand."""
 _BESIDE = 0.3
 _FREE = ("reason", "text", "list", "definition")
+_RIVALS_FROM = 0.7
+_OLDER = 0.7
+_AS_MUCH = 0.9
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
 _REPEATS = 0.6
@@ -91,6 +96,8 @@ class Candidate(msgspec.Struct):
     stems: frozenset[str]
     time: datetime
     reliable: bool
+    bears: float = 1.0
+    """What rules on what is asked leave of its likelihood."""
     likelihood: float = 0.0
 
 
@@ -141,14 +148,14 @@ class ExtractiveWriter:
         # A reason may share no word with what it explains; a time, a number or a yes rarely does.
         spoken_of = plan.expects not in _FREE and any(c.signals.covered for c in candidates)
         for c in candidates:
-            c.likelihood = likelihood(c.signals, model=model)
+            c.likelihood = c.bears * likelihood(c.signals, model=model)
             if spoken_of and _beside(c):
                 c.likelihood *= _BESIDE
             if _hearsay(c.text, passages[c.passage].document.title):
                 c.likelihood *= _HEARSAY
             c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
-        return _settled(candidates, plan)
+        return _newest_first(_settled(candidates, plan), plan)
 
     def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> bool:
         """Likeness of meaning, by the sentence model for the best, by word vectors for the rest.
@@ -200,8 +207,13 @@ def _candidates(
         title = stems(heading(passage))
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
+        said = [passage.text[s.start : s.end] for s in cut]
+        held = [h | measured(plan.terms, t) for h, t in zip(held, said, strict=True)]
+        if plan.state:
+            held = [h | stood_for(plan.terms, t, h) for h, t in zip(held, said, strict=True)]
         time = time_of(passage.document)
         orders = not how_to and passage.document.kind != "alert"
+        whole = named_in(asked, f"{heading(passage)}\n{passage.text}", title.union(*held))
         for j, span in enumerate(cut):
             text = passage.text[span.start : span.end]
             if asks(text) or addresses_machine(text, orders=orders) or not _speaks(text):
@@ -225,10 +237,17 @@ def _candidates(
                 lead=1.0 / (1.0 + (passage.start + span.start) / 1_000),
                 recent=1.0,
                 newest=0.0,
+                ahead=float(announces(plan, text)),
+                unnamed=1.0 - whole,
             )
             reliable = _reliable(passage, text)
-            out.append(Candidate(i, span, text, signals, held[j], time, reliable))
+            bearing = bears(plan, text, held[j], around)
+            out.append(Candidate(i, span, text, signals, held[j], time, reliable, bearing))
     _compare_times(out, plan)
+    # Beside a sentence that holds the question's names, one about another name is no answer.
+    fewest = min((c.signals.unnamed for c in out), default=0.0)
+    for c in out:
+        c.signals = msgspec.structs.replace(c.signals, unnamed=c.signals.unnamed - fewest)
     return out
 
 
@@ -315,9 +334,29 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     return [c for c in ranked if (c.passage, c.time) not in gone]
 
 
+def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
+    """Of statements of a state that are about as likely, the newest reliable one leads."""
+    if not ranked or not plan.state:
+        return ranked
+    floor = ranked[0].likelihood * _RIVALS_FROM
+    rivals = [c for c in ranked if c.likelihood >= floor and c.reliable]
+    most = max((c.signals.around for c in rivals), default=0.0) * _AS_MUCH
+    fewest = min((c.signals.unnamed for c in rivals), default=0.0)
+    rivals = [c for c in rivals if c.signals.around >= most and c.signals.unnamed <= fewest]
+    newest = max((c.time for c in rivals), default=None)
+    if newest is None:
+        return ranked
+    for c in ranked:
+        if c.time < newest:
+            c.likelihood *= _OLDER
+    return sorted(ranked, key=lambda c: -c.likelihood)
+
+
 def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
     if newer.passage == older.passage or newer.likelihood < 0.5 * older.likelihood:
         return False
+    if newer.signals.named < older.signals.named:
+        return False  # another team's score, another road's closure
     if not disagrees(newer.text, older.text):
         return False
     topic = set(plan.terms)
@@ -329,7 +368,7 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
     """The best sentence and those that add to it, in reading order."""
     wanted = min(limit, 4 if plan.expects in ("list", "text", "reason", "definition") else 2)
     chosen: list[Candidate] = []
-    floor = max(ANSWER_FROM, ranked[0].likelihood * _ALSO_FROM)
+    floor = max(_ALSO_LEAST, ranked[0].likelihood * _ALSO_FROM)
     for c in ranked:
         if len(chosen) >= wanted or c.likelihood < floor:
             break

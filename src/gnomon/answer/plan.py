@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from gnomon.answer import times
 from gnomon.answer.base import Plan, Question, Turn
-from gnomon.answer.words import Word, content, fold, words
+from gnomon.answer.check import kindred
+from gnomon.answer.words import Word, content, fold, stem, words
 from gnomon.errors import ContentError
 
 MAX_QUESTION_CHARS = 4_000
@@ -30,7 +31,8 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eé]\b",
         ),
         "number": (
-            r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often)\b",
+            r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often|strong|hot|"
+            r"cold|warm|wide|thick|loud|expensive)\b",
             r"\b(?:what|which)(?: is| was)?(?: \w+){0,2} (?:percent\w*|number|share|proportion|"
             r"price|amount|profit|loss|cost|salary|wage|fine|fee|fare|score|temperature|speed|limit|"
             r"population|rise|raise|distance|height|weight|age)\b",
@@ -51,7 +53,9 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
         "person": (
             r"\bwho(?:m|se)?\b",
             r"\b(?:what|which)(?: \w+){0,2} (?:person|actor|actress|singer|politician|"
-            r"player|minister|president|senator|celebrity|author|director|star|billionaire)\b",
+            r"player|minister|president|senator|celebrity|author|director|star|billionaire|mayor|judge|"
+            r"councillor|builder|driver|officer|leader|lawyer|doctor|teacher|reporter|scientist|"
+            r"artist|founder|owner|winner|candidate|coach|lawmaker|official|king|queen|ceo)\b",
             r"\bwer\b", r"\bwen\b", r"\bwem\b", r"^\W*qui\b", r"\bqui[eé]n(?:es)?\b",
         ),
         "list": (
@@ -82,9 +86,22 @@ _RECENT = re.compile(
 )
 _STATE = re.compile(
     r"\b(?:still|now|current(?:ly)?|right now|at the moment|today|latest|open|closed|status|"
-    r"how many|how much|when (?:will|does|is)|so far)\b|^\W*(?:is|are|has|have|who is|what is)\b",
+    r"how many|how much|when (?:will|does|is)|so far)\b|"
+    r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
+    r"^\W*(?:is|are|has|have|who is|what is)\b",
     re.IGNORECASE,
 )
+_MAY_I = re.compile(
+    r"^\W*(?:can|may|could|kann|darf|puedo|puede|peut|puis)\b[- ]?"
+    r"(?:i|we|you|one|people|ich|man|wir|on|se|je)?\b",
+    re.IGNORECASE,
+)
+_USES = frozenset(
+    stem(w)
+    for w in "drive go get use visit enter cross travel reach take still walk ride right now "
+    "fahren nutzen possible".split()
+)
+"""What one may want to do somewhere, as stems."""
 _TIMELESS = re.compile(
     r"\b(?:who (?:was|wrote|invented|founded)|history of|in (?:1[0-9]\d\d|19\d\d)|what does)\b"
     r"|^\W*what is an? ",
@@ -149,7 +166,7 @@ _SAYS_NOTHING = frozenset(
     "happening happens change changed changes new news going last past morning evening week lately "
     "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
     "monday tuesday wednesday thursday friday saturday sunday "
-    "long far old tall big large often kind type sort".split()
+    "long far old tall big large often kind type sort moment".split()
 )
 """Words that ask without saying what about."""
 _YEAR = re.compile(r"\b(?:in|during) (?P<year>(?:19|20)\d\d)\b")
@@ -174,9 +191,15 @@ def plan(question: Question, now: datetime) -> Plan:
     if carried:
         notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")
     recency, half_life_s = _newness(asked, since)
+    expected = expects(asked)
+    allowed = expected == "yes_no" and bool(_MAY_I.match(asked))
+    state = allowed or bool(_STATE.search(asked))
+    if allowed:
+        # "Can I drive through it?" asks whether it is open, whatever one wants there.
+        own = [w for w in own if w.stem not in _USES] or own
     return Plan(
         search_text=_search_text(asked, carried),
-        expects=expects(asked),
+        expects=expected,
         recency=recency,
         half_life_s=half_life_s,
         terms=tuple(dict.fromkeys(w.stem for w in [*own, *carried])),
@@ -185,8 +208,16 @@ def plan(question: Question, now: datetime) -> Plan:
         until=until,
         as_of=as_of,
         focus=focus(asked),
-        state=bool(_STATE.search(asked)),
+        state=state,
+        allowed=allowed,
+        subject=_subject([*own, *carried]) if state else (),
     )
+
+
+def _subject(own: Sequence[Word]) -> tuple[str, ...]:
+    """What a state is asked of: without the words for states, since the news may be another one."""
+    told = [w for w in own if not kindred(w.stem) and w.stem not in _USES]
+    return tuple(dict.fromkeys(w.text for w in told))
 
 
 def clean(text: str) -> str:

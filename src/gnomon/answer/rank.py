@@ -30,6 +30,7 @@ _VECTORS = 0.4
 _MODEL = 3.0
 _COVERED_ENOUGH = 0.5
 _CROWDS_FROM = 0.2
+_LATEST = 12
 _COPY_CHARS = 2_000
 _WITHIN_HITS = 2_000
 """How many hits are looked through for documents of chosen keys."""
@@ -154,7 +155,25 @@ def _search(
         # Much newness can crowd out the older document that alone speaks of the matter.
         settled = structs.replace(query, recency=0.1, limit=HITS // 2)
         hits = {hit.seq: hit for hit in _hits(index, settled, question.within)} | hits
+    if asked.subject:
+        hits |= {hit.seq: hit for hit in _latest(index, query, asked, question.within)}
     return _read(list(hits.values()), record, asked)
+
+
+def _latest(index: Index, query: Query, asked: Plan, within: tuple[str, ...]) -> Sequence[Hit]:
+    """The newest documents that speak of what a state is asked of, whatever they say of it.
+
+    Old ones that use the question's own word for the state would crowd out the one that ends it.
+    """
+    hits: list[Hit] = []
+    names = tuple(w for w in asked.subject if w[:1].isupper())
+    # "Harbour, 9:00: 7 degrees" tells the temperature at the harbour without that word.
+    for must in dict.fromkeys((asked.subject, names)):
+        if must:
+            text = " ".join(f"+{w}" for w in must)
+            latest = structs.replace(query, text=text, newest_first=True, limit=_LATEST)
+            hits += _hits(index, latest, within)
+    return hits
 
 
 def _hits(index: Index, query: Query, within: tuple[str, ...]) -> Sequence[Hit]:

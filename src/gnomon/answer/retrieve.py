@@ -19,7 +19,7 @@ from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
 from gnomon.answer.reliability import in_order, of
 from gnomon.answer.text import BLOCK_CHARS, Span, boundary, passages
-from gnomon.answer.words import forms, stem
+from gnomon.answer.words import forms, stem, stems
 from gnomon.index.base import Index
 from gnomon.record.base import Record
 from gnomon.types import Citation, Passage
@@ -28,6 +28,7 @@ _GIVEN_CHARS = 4_000
 _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
+_LATEST_SEATS = 4
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
 _BLOCKS = 3
@@ -75,7 +76,10 @@ def retrieve(
     weights, candidates = _lexical(quotable, asked, believed or {})
     _add_similarity(candidates, asked, index)
     return Evidence(
-        passages=_diverse(candidates, limit), weights=weights, notes=tuple(notes), hits=len(found)
+        passages=_diverse(candidates, limit, asked),
+        weights=weights,
+        notes=tuple(notes),
+        hits=len(found),
     )
 
 
@@ -153,7 +157,8 @@ def _lexical(
             score += rank + 0.1 * _lead(span)
             candidates.append(_Candidate(f, span, score, reliability))
     candidates.sort(key=lambda c: -c.score)
-    return weights, _few_each(candidates)[:_LEXICAL_BEST]
+    best = _few_each(candidates)
+    return weights, [*best[:_LEXICAL_BEST], *_latest(best[_LEXICAL_BEST:], asked)]
 
 
 def _spans(
@@ -244,8 +249,28 @@ def _text(c: _Candidate) -> str:
     return c.found.document.text[c.span.start : c.span.end]
 
 
-def _diverse(candidates: list[_Candidate], limit: int) -> tuple[Passage, ...]:
-    """The best, each further passage of one document or of one source at a discount."""
+def _latest(candidates: Sequence[_Candidate], asked: Plan) -> list[_Candidate]:
+    """A passage of each of the newest documents that speak of what a state is asked of."""
+    if not asked.subject:
+        return []
+    names = {stem(w) for w in asked.subject if w[:1].isupper()}
+    newest: dict[int, _Candidate] = {}
+    held = [(c, stems(f"{c.found.readable.title}\n{_text(c)}")) for c in candidates]
+    held.sort(key=lambda each: time_of(each[0].found.document), reverse=True)
+    for wanted in ({stem(w) for w in asked.subject}, names):
+        for c, found in held:
+            if len(newest) >= _LATEST_SEATS:
+                break
+            if wanted and wanted <= found:
+                newest.setdefault(c.found.document.seq, c)
+    return list(newest.values())
+
+
+def _diverse(candidates: list[_Candidate], limit: int, asked: Plan) -> tuple[Passage, ...]:
+    """The best, each further passage of one document or of one source at a discount.
+
+    The newest ones of a state have seats among them: their words may be quite other ones.
+    """
     candidates.sort(key=lambda c: -c.score)
     documents: Counter[str] = Counter()
     sources: Counter[str] = Counter()
@@ -257,7 +282,11 @@ def _diverse(candidates: list[_Candidate], limit: int) -> tuple[Passage, ...]:
         sources[document.source] += 1
         ranked.append(c)
     ranked.sort(key=lambda c: -c.score)
-    return tuple(_passage(c) for c in ranked[:limit])
+    seated = {id(c) for c in _latest(ranked, asked)}
+    free = max(0, limit - len(seated))
+    others = [c for c in ranked if id(c) not in seated][:free]
+    chosen = seated.union(map(id, others))
+    return tuple(_passage(c) for c in ranked if id(c) in chosen)
 
 
 def _passage(c: _Candidate) -> Passage:

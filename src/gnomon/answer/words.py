@@ -176,7 +176,8 @@ def stem(token: str) -> str:
         return stem_of(folded) or folded
     if not folded.isalpha():
         return folded
-    return _inflection(folded)
+    inflected = _inflection(folded)
+    return _BASES.get(inflected, inflected)
 
 
 @lru_cache(maxsize=100_000)
@@ -238,6 +239,10 @@ def _inflection(word: str) -> str:
     return word[:-1] + "y" if word.endswith("i") and len(word) > 3 else word
 
 
+_BASES = {_inflection(base): base for base in set(_IRREGULAR.values())}
+"""So that "leave" and "leaves" are what "left" is."""
+
+
 def _pairs(run: str, start: int) -> list[Word]:
     if len(run) == 1:
         return [Word(run, run, start, start + 1)]
@@ -252,6 +257,7 @@ def forms(stemmed: str) -> list[str]:
     if stemmed == "usa":
         return ["US", "U.S"]
     found = [stemmed] + [w for w, base in _IRREGULAR.items() if base == stemmed]
+    found.append(_inflection(stemmed))
     if stemmed.endswith("y"):
         found.append(stemmed[:-1] + "ies")
     return found

@@ -1,0 +1,124 @@
+"""Whether a sentence bears on what is asked, by rules that no likeness of words can replace.
+
+"The council will vote" is no result of a vote; "it closed at nine" answers "is it open" though it
+shares no word for the state; and of two statements of a state the newer one counts.
+"""
+
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Set
+
+from gnomon.answer import facts
+from gnomon.answer.base import Plan
+from gnomon.answer.check import kindred
+from gnomon.answer.words import negated, stem
+
+_ASKS_BACK = re.compile(
+    r"\b(?:did|was|were|had|what happened|result|outcome|wurde|wurden|hat|haben|war|waren|"
+    r"a été|ont été|était|fue|fueron)\b",
+    re.IGNORECASE,
+)
+_ASKS_AHEAD = re.compile(
+    r"\b(?:will|would|going to|plan(?:s|ned)?|expected|scheduled|next|upcoming|tomorrow|wird|"
+    r"werden|soll|va|será)\b",
+    re.IGNORECASE,
+)
+_ANNOUNCES = re.compile(
+    r"\b(?:will|shall|(?:is|are) (?:to|set to|due|expected to|scheduled to|about to|going to)|"
+    r"plans? to|(?:with)?in the coming|within (?:\w+ )?(?:hours?|days?|weeks?|months?)|"
+    r"tomorrow|next (?:week|month|year|sitting|session|meeting)|upcoming|soon|pending|awaited|"
+    r"wird|werden|soll|sollen|demnächst|morgen|va|vont|devra|demain|será|serán|mañana)\b",
+    re.IGNORECASE,
+)
+_HAPPENED = re.compile(
+    r"\b(?:was|were|has|have|had|did|wurde|wurden|hat|haben|war|waren|\w{3,}ed)\b", re.IGNORECASE
+)
+_LEADS = re.compile(
+    r"\bwho(?:'s| is| are| now)?\b.{0,40}\b(?:head|lead|run|chair|direct|manag|charge|mayor|"
+    r"president|minister|chief|boss|captain|coach|ceo)",
+    re.IGNORECASE,
+)
+_CHANGES = re.compile(
+    r"\b(?:again|once more|back (?:on|in|to)|no longer|any ?more|until further notice|restored|"
+    r"lifted|called off|wieder|bis auf weiteres|de nouveau|de nuevo)\b",
+    re.IGNORECASE,
+)
+_LEAVES = re.compile(
+    r"\b(?:steps? down|stepped down|sa(?:ys|id) goodbye|has left|leaves|is leaving|resign\w*|"
+    r"retire[sd]?|departs?|departed|quits?|tritt zurück|zurückgetreten|démissionn\w*|dimit\w*)\b",
+    re.IGNORECASE,
+)
+_SUCCEEDS = re.compile(
+    r"\b(?:succe\w+|replac\w+|takes? over|new|acting|in charge|follow\w*|instead)\b", re.IGNORECASE
+)
+# Words that single out one of several: what lacks them speaks of another one.
+_SINGLES_OUT = frozenset(
+    stem(w)
+    for w in "deputy vice former acting interim assistant honorary largest biggest smallest "
+    "youngest oldest highest lowest fastest longest shortest tallest cheapest".split()
+)
+_QUANTITIES = tuple(
+    (frozenset(stem(w) for w in nouns.split()), frozenset(units.split()) or facts.currencies())
+    for nouns, units in (
+        ("temperature", "° °c °f"),
+        ("speed", "km/h mph"),
+        ("distance", "km mile metre foot"),
+        ("percentage percent share proportion turnout", "%"),
+        ("money price fare fee salary", ""),
+    )
+)
+_PASSABLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "allow", "safe")))
+_TOLD = 0.4
+_SINGLED = 0.6
+
+
+def announces(asked: Plan, text: str) -> bool:
+    """Whether `text` only tells what is to come, where the question asks what has come of it."""
+    question = asked.focus or asked.search_text
+    return bool(
+        _ASKS_BACK.search(question)
+        and not _ASKS_AHEAD.search(question)
+        and _ANNOUNCES.search(text)
+        and not _HAPPENED.search(text)
+    )
+
+
+def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]:
+    """The words for states among `terms` that `text` answers: `open` by `closed`, or by `again`."""
+    changes = bool(_CHANGES.search(text))
+    return frozenset(
+        t for t in terms if t not in held and (k := kindred(t)) and (changes or k & held)
+    )
+
+
+def measured(terms: Iterable[str], text: str) -> frozenset[str]:
+    """The quantities among `terms` that a number of `text` has the unit of: a price in euros."""
+    wanted = [(t, units) for t in terms for nouns, units in _QUANTITIES if t in nouns]
+    if not wanted:
+        return frozenset()
+    told = {n.unit for n in facts.numbers(text)}
+    return frozenset(t for t, units in wanted if units & told)
+
+
+def _allows(text: str, held: Set[str]) -> bool:
+    """Whether it can be a yes or a no to whether something can be done."""
+    return bool(held & _PASSABLE or _CHANGES.search(text)) or negated(text)
+
+
+def bears(asked: Plan, text: str, held: Set[str], around: Set[str]) -> float:
+    """What rules leave of a sentence's likelihood, from 0 to 1.
+
+    `held` are its stems, `around` those of what stands around it too.
+    """
+    left = 1.0
+    question = asked.focus or asked.search_text
+    if _LEADS.search(question) and _LEAVES.search(text) and not _SUCCEEDS.search(text):
+        left *= _TOLD  # Who left is not who leads now.
+    if asked.allowed and not _allows(text, held):
+        left *= _TOLD
+    if any(t in _SINGLES_OUT and t not in around for t in asked.terms):
+        left *= _SINGLED
+    return left
