@@ -39,6 +39,8 @@ class Engine(ScriptedGenerator):
 
     def _answer(self, request: GenerateRequest) -> Reply:
         assert self.open
+        if "too long" in request.messages[-1].content:
+            raise ModelTerminal("The prompt has 9 tokens, but it reads 8.", code="model.context")
         if request.tools and request.messages[-1].role != "tool":
             call = ToolCall(id="call_1", name=request.tools[0].name, arguments='{"a": 1}')
             return Reply(tool_calls=(call,))
@@ -177,6 +179,15 @@ async def test_its_wishes_are_followed_or_refused(house: Any, models: Models) ->
             refused = await chat(client, "demo", **bad)
             assert refused.status_code == 400, bad
             assert refused.json()["error"]["param"] == next(iter(bad))
+
+
+async def test_a_prompt_that_is_too_long_is_the_clients_to_mend(house: Any, models: Models) -> None:
+    models.add("demo")
+    async with house.client() as client:
+        body = {"model": "demo", "messages": [{"role": "user", "content": "too long"}]}
+        refused = await client.post("/v1/chat/completions", json=body)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
 
 
 async def test_it_calls_functions(house: Any, models: Models) -> None:

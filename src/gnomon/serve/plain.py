@@ -12,7 +12,8 @@ from contextlib import aclosing
 from typing import Any
 
 from gnomon.answer.base import Question
-from gnomon.models.base import GenerateRequest, Message, ToolCall
+from gnomon.errors import ModelTerminal
+from gnomon.models.base import Chunk, GenerateRequest, Generator, Message, ToolCall
 from gnomon.models.registry import Entry
 from gnomon.serve.calling import client_functions
 from gnomon.serve.conversation import converse, question_text
@@ -27,6 +28,7 @@ from gnomon.types import Answer, Sentence, Usage, Verdict, VerdictKind
 DEFAULT_TOKENS = 512
 _FOLLOWED = ("temperature", "top_p", "seed", "stop")
 _MAX_STOPS = 16
+_CLIENTS = {"model.context": "context_length_exceeded", "model.request": "request.invalid"}
 _UNCHECKED = Verdict(
     kind=VerdictKind.NOT_SUPPORTED,
     score=0.0,
@@ -104,7 +106,7 @@ class PlainExchange(Exchange):
         calls: tuple[ToolCall, ...] = ()
         async with (
             served.generator(self._model) as (entry, model),
-            aclosing(model.stream(self._request())) as chunks,  # type: ignore[type-var]
+            aclosing(_told(model, self._request())) as chunks,
         ):
             async for chunk in chunks:
                 if chunk.text:
@@ -191,6 +193,18 @@ class PlainExchange(Exchange):
             "ignored": list(self._ignored),
             "writer": entry.id,
         }
+
+
+async def _told(model: Generator, request: GenerateRequest) -> AsyncGenerator[Chunk]:
+    """What the model says; a request that it cannot take is the client's to mend, a 400."""
+    try:
+        async with aclosing(model.stream(request)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+    except ModelTerminal as error:
+        if error.code not in _CLIENTS:
+            raise
+        raise ApiError(400, error.message, code=_CLIENTS[error.code], hint=error.hint) from error
 
 
 def _nothing_searched(body: ResponsesRequest, tools: Sequence[Mapping[str, Any]]) -> None:
