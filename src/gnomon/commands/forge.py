@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 forge = typer.Typer(no_args_is_help=True, help="Train models on your own machines.")
 Config = Annotated[Path, typer.Argument(help="TOML file of a run.")]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option("--gate", help="TOML file whose [gate] counts instead of the run's own."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -136,7 +140,7 @@ def export(
     from gnomon.train.need import need
 
     need("torch", "gguf", "safetensors")
-    from gnomon.train.export import DTYPES, load_run, to_hf, tokens_of
+    from gnomon.train.export import DTYPES, load_run, read_run, to_hf, tokens_of
     from gnomon.train.gguf import KINDS, to_gguf
 
     gguf = to.suffix == ".gguf"
@@ -150,7 +154,15 @@ def export(
     model = load_run(folder)
     tokenizer, index = tokens_of(folder)
     if gguf:
-        to_gguf(model, to, tokenizer=tokenizer, end_id=index.end_id, kind=kind, name=name)
+        to_gguf(
+            model,
+            to,
+            tokenizer=tokenizer,
+            end_id=index.end_id,
+            kind=kind,
+            name=name,
+            chat_template=read_run(folder).chat_template,
+        )
     else:
         to_hf(model, to, tokenizer=tokenizer, end_id=index.end_id, dtype=kind)
     print(f"Wrote {to}.")
@@ -165,11 +177,12 @@ def judge(
     alone: Annotated[
         bool, typer.Option("--alone", help="Do not compare with the model that serves.")
     ] = False,
+    thresholds: Thresholds = None,
 ) -> None:
     """Judge a run's model by its [gate], as it would be served; nothing is changed."""
     from gnomon.train import gate
 
-    _, judgement = _judged(name, kind, alone=alone)
+    _, judgement = _judged(name, kind, thresholds, alone=alone)
     gate.refuse(name, judgement.checks)
     print(f"{name} passes its gate. `gnomon forge release {name}` lets it serve.")
 
@@ -182,9 +195,10 @@ def release(
     alone: Annotated[
         bool, typer.Option("--alone", help="Do not compare with the model that serves.")
     ] = False,
+    thresholds: Thresholds = None,
 ) -> None:
     """Export a run's model, judge it by its [gate], and let it serve if it passes."""
-    file, judgement = _judged(name, kind, alone=alone)
+    file, judgement = _judged(name, kind, thresholds, alone=alone)
     from gnomon.train.release import release as let_serve
 
     entry = let_serve(_home() / name, file, judgement, model or name, _registry())
@@ -192,11 +206,14 @@ def release(
     print(f"{entry.id} serves. `gnomon models rollback` undoes that.")
 
 
-def _judged(name: str, kind: str, *, alone: bool) -> tuple[Path, Judgement]:
+def _judged(
+    name: str, kind: str, thresholds: Path | None, *, alone: bool
+) -> tuple[Path, Judgement]:
     from gnomon.train.need import need
 
     need("torch", "gguf")
     from gnomon.train import gate
+    from gnomon.train.config import read_config
     from gnomon.train.gguf import KINDS
     from gnomon.train.release import export, judge
 
@@ -210,7 +227,8 @@ def _judged(name: str, kind: str, *, alone: bool) -> tuple[Path, Judgement]:
         run,
         file,
         None if alone else _registry(),
-        lambda text: print(text, file=sys.stderr, flush=True),
+        thresholds=read_config(thresholds).gate if thresholds else None,
+        tell=lambda text: print(text, file=sys.stderr, flush=True),
     )
     for measure in judgement.measures:
         print(f"{measure.name:<16}{measure.value:>9.3f}{_between(measure)}")

@@ -81,7 +81,7 @@ def refuse(name: str, found: Sequence[Check]) -> None:
         f"{name} is refused by its gate: {told}.",
         code="gate.refused",
         hint="What serves stays in place. Train longer (schedule.steps) or on more text, "
-        "or move the threshold in [gate] if the figure is good enough.",
+        "or, if the figure is good enough, judge again with --gate FILE.toml.",
         missed=[check.name for check in missed],
     )
 

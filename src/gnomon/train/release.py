@@ -14,6 +14,7 @@ import msgspec
 
 from gnomon.models.registry import Entry, Registry
 from gnomon.train import gate
+from gnomon.train.config import Gate
 from gnomon.train.corpus.manifest import file_sha256
 from gnomon.train.export import load_run, read_run, tokens_of
 from gnomon.train.gguf import to_gguf
@@ -43,9 +44,13 @@ def judge(
     run: Path,
     file: Path,
     registry: Registry | None,
+    *,
+    thresholds: Gate | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
-    """Put `file`, the export of `run`, through the run's gate, and write down what came of it.
+    """Put `file`, the export of `run`, through its gate, and write down what came of it.
+
+    The gate is the run's own where `thresholds` gives no other.
 
     It is compared with what serves in `registry`, if anything does. Both models are shown as many
     tokens at once as the run was trained on.
@@ -57,7 +62,7 @@ def judge(
     if registry and entry:
         found = of_gguf(registry.whole_path(entry), window)
         against = replace(found, name=entry.id)
-    checks, reading = gate.judge(config.gate, of_gguf(file, window), against, tell)
+    checks, reading = gate.judge(thresholds or config.gate, of_gguf(file, window), against, tell)
     judgement = Judgement(
         file=file.name,
         file_sha256=file_sha256(file),
