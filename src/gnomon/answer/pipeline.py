@@ -26,6 +26,7 @@ from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.parts import apart, together
 from gnomon.answer.plan import plan
+from gnomon.answer.premise import Naming, untrue
 from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
 from gnomon.answer.reread import Reader
@@ -146,6 +147,9 @@ class Answerer:
             unsupported=self._settings.unsupported,
         )
         writers, notes = self._writers(question, evidence)
+        premise = await asyncio.to_thread(untrue, asked, evidence.passages, self._index.embed)
+        if premise is not None:
+            writers, notes = [Naming(premise)], [premise.note]
         notes += looked.notes
         for writer in writers:
             try:
