@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type ComponentType, lazy, Suspense, useEffect } from "react";
 import { Link, Redirect, Route, Switch, useLocation, useRoute } from "wouter";
 import { setCsrf, whenSignedOut } from "./api/client";
-import { useSession, useStatus, useThreads } from "./api/queries";
+import { useSession, useStatus, useThreads, useWatches } from "./api/queries";
 import { newTalk } from "./ask/thread";
 import { NowPage } from "./pages/now";
 import { TalkPage } from "./pages/talk";
@@ -128,6 +128,7 @@ function Side() {
           ([to, name]) => (
             <Link key={to} href={to} aria-current={path === to ? "page" : undefined}>
               {name}
+              {to === "/watches" && <Unread />}
             </Link>
           ),
         )}
@@ -149,6 +150,17 @@ function Side() {
       )}
     </header>
   );
+}
+
+function Unread() {
+  const watches = useWatches();
+  const count = watches.data?.watches.reduce((sum, watch) => sum + watch.unread, 0) ?? 0;
+  return count > 0 ? (
+    <span className="tag some">
+      {count}
+      <span className="sr"> not seen yet</span>
+    </span>
+  ) : null;
 }
 
 function Demo() {

@@ -1,7 +1,7 @@
 /** What several places of the page ask the server for. */
 import { useQuery } from "@tanstack/react-query";
 import { call } from "./client";
-import type { Conversation, Now, Session, SourceState, Status } from "./types";
+import type { Conversation, Now, Session, SourceState, Status, Watch } from "./types";
 
 export const useSession = () =>
   useQuery({
@@ -37,4 +37,13 @@ export const useSources = () =>
     queryKey: ["sources"],
     queryFn: () => call<{ sources: SourceState[] }>("/v1/sources"),
     refetchInterval: 5_000,
+  });
+
+export const useWatches = () =>
+  useQuery({
+    queryKey: ["watches"],
+    queryFn: () => call<{ watches: Watch[] }>("/v1/watches"),
+    // A server that watches nothing is not asked again and again.
+    refetchInterval: (query) => (query.state.error ? false : 15_000),
+    retry: false,
   });

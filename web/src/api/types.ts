@@ -151,3 +151,18 @@ export interface Now {
   examples: string[];
   demo: boolean;
 }
+
+export interface Watch {
+  id: string;
+  question: string;
+  created_at: string;
+  checked_at: string;
+  sources: string[];
+  kinds: string[];
+  langs: string[];
+  domains: string[];
+  events: number;
+  unread: number;
+  /** Why it could not be looked at last time; empty if it could. */
+  trouble: string;
+}

@@ -1,8 +1,9 @@
 /** Questions that are asked again by themselves, and what changed in their answers. */
-import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { call, Problem } from "../api/client";
-import type { ClaimChange } from "../api/types";
+import { useWatches } from "../api/queries";
+import type { ClaimChange, Watch } from "../api/types";
 import { Change } from "../ask/changed";
 import { counted } from "../ask/thread";
 import { calm, Words } from "../ui/text";
@@ -11,13 +12,6 @@ import { Empty, Trouble, Waiting } from "../ui/trouble";
 import { useAsk } from "./now";
 import { Head, tell, useRemoval } from "./parts";
 
-interface Watch {
-  id: string;
-  question: string;
-  created_at: string;
-  checked_at: string | null;
-  unread: number;
-}
 interface Seen {
   n: number;
   at: string;
@@ -27,19 +21,11 @@ interface Seen {
 
 const PAGE = 20;
 
-const useWatches = () =>
-  useQuery({
-    queryKey: ["watches"],
-    queryFn: () => call<{ watches: Watch[] }>("/v1/watches"),
-    refetchInterval: 15_000,
-    retry: false,
-  });
-
 export function WatchesPage() {
   const found = useWatches();
   const { hidden, remove } = useRemoval("watches");
   const listed = found.data?.watches.filter((watch) => !hidden.has(pathOf(watch)));
-  const closed = found.error instanceof Problem && found.error.status === 404;
+  const closed = found.error instanceof Problem && [404, 501].includes(found.error.status);
   return (
     <div className="page">
       <Head
@@ -141,14 +127,20 @@ function Row({ watch, onRemove }: { watch: Watch; onRemove: () => void }) {
           {watch.unread > 0 && <span className="tag some">{watch.unread} new</span>}
         </p>
         <p className="facts">
-          since <Time at={watch.created_at} />
-          {watch.checked_at && (
+          since <Time at={watch.created_at} /> · looked at <Time at={watch.checked_at} form="ago" />{" "}
+          · {counted(watch.events, "change")}
+          {narrowed(watch) && (
             <>
-              {" · looked at "}
-              <Time at={watch.checked_at} form="ago" />
+              {" · only "}
+              <Words>{narrowed(watch)}</Words>
             </>
           )}
         </p>
+        {watch.trouble && (
+          <p className="ill-words">
+            <Words>{watch.trouble}</Words>
+          </p>
+        )}
         <details
           className="more-of"
           onToggle={(event) => {
@@ -177,15 +169,19 @@ function Row({ watch, onRemove }: { watch: Watch; onRemove: () => void }) {
   );
 }
 
+const narrowed = ({ sources, kinds, langs, domains }: Watch): string =>
+  [...sources, ...kinds, ...langs, ...domains].join(", ");
+
 function Events({ watch }: { watch: Watch }) {
   const found = useInfiniteQuery({
-    queryKey: ["watches", watch.id, "events"],
+    queryKey: ["watches", watch.id, watch.events],
     queryFn: ({ pageParam }) =>
       call<{ events: Seen[] }>(`${pathOf(watch)}/events`, {
         query: { limit: PAGE, before: pageParam },
       }),
     initialPageParam: null as number | null,
     getNextPageParam: (last) => (last.events.length === PAGE ? last.events.at(-1)?.n : null),
+    placeholderData: keepPreviousData,
     retry: false,
   });
   if (found.error) return <Trouble error={found.error} again={() => void found.refetch()} />;
@@ -196,7 +192,6 @@ function Events({ watch }: { watch: Watch }) {
   }
   return (
     <>
-      <p className="facts">{counted(events.length, "change")}, the newest first</p>
       <ol className="events">
         {events.map((event) => (
           <li key={event.n}>
