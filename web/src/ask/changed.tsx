@@ -13,6 +13,7 @@ const DEEDS: Record<string, string> = {
   changed: "Changed",
   gone: "No longer said",
   unchanged: "Unchanged",
+  passed: "Came and went",
 };
 const SPANS: [string, number][] = [
   ["1 h", 3_600],
@@ -85,7 +86,7 @@ function tally(changes: readonly ClaimChange[]): string {
 export function Change({ change }: { change: ClaimChange }) {
   const { before, after, cause } = change;
   return (
-    <li className={`change ${change.status}`}>
+    <li className="change">
       <strong>{DEEDS[change.status] ?? change.status}</strong>
       {before && change.status !== "unchanged" && (
         <p>

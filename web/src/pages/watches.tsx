@@ -196,7 +196,7 @@ function Events({ watch }: { watch: Watch }) {
         {events.map((event) => (
           <li key={event.n}>
             <p className="headline">
-              <Time at={event.at} form="ago" /> <Words>{event.summary}</Words>
+              <Time at={event.at} form="ago" />: <Words>{event.summary}</Words>
             </p>
             <ul className="changed">
               {event.changes
