@@ -78,12 +78,12 @@ _SINGLED = 0.6
 def announces(asked: Plan, text: str) -> bool:
     """Whether `text` only tells what is to come, where the question asks what has come of it."""
     question = asked.focus or asked.search_text
-    return bool(
-        _ASKS_BACK.search(question)
-        and not _ASKS_AHEAD.search(question)
-        and _ANNOUNCES.search(text)
-        and not _HAPPENED.search(text)
-    )
+    return bool(_ASKS_BACK.search(question) and not _ASKS_AHEAD.search(question) and comes(text))
+
+
+def comes(text: str) -> bool:
+    """Whether `text` speaks only of what is still to come."""
+    return bool(_ANNOUNCES.search(text)) and not _HAPPENED.search(text)
 
 
 def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]:

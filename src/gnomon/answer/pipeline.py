@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
-from gnomon.answer import context
+from gnomon.answer import context, events
 from gnomon.answer.base import (
     AnswerEvent,
     Finished,
@@ -119,6 +119,10 @@ class Answerer:
         laps = _Laps(self._clock)
         now = self._clock.now()
         asked = plan(question, now)
+        if events.named(question.text) is not None:
+            asked = await asyncio.to_thread(
+                events.dated, question, asked, self._record, self._index
+            )
         laps.mark("plan")
         yield Planned(plan=asked)
 
