@@ -29,10 +29,12 @@ from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.deep.engine import Engine, Prices
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.answer.diff import Differ
 from gnomon.answer.pages import SOURCE as OPENED
 from gnomon.answer.pages import Keep, Pages
 from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
+from gnomon.answer.watches import Watching, WatchStore
 from gnomon.answer.web import open_web
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
@@ -255,6 +257,7 @@ class House:
     threads: Threads
     accounts: Accounts
     runs: Runs
+    watching: Watching
     files: Files
     served: Served
     demo: Showing
@@ -297,6 +300,7 @@ class House:
             demo=self.demo,
             accounts=self.accounts,
             runs=self.runs,
+            watching=self.watching,
             files=self.files,
             served=self.served,
             oidc=self._provider(),
@@ -368,6 +372,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         )
         pages = Pages(door, keep, clock)
         runs = await _deep(stack, settings, answerer, record, models, pages, clock, follow)
+        watching = await _watching(stack, settings, answerer, record, runner, clock, follow)
         files = Files(settings.home / "files.db", clock, RandomIds())
         stack.callback(files.close)
         if follow:
@@ -386,6 +391,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             threads=threads,
             accounts=accounts,
             runs=runs,
+            watching=watching,
             files=files,
             served=served,
             demo=demo,
@@ -407,6 +413,34 @@ def _keeping(record: SqliteRecord, runner: Runner) -> Keep:
         return found
 
     return keep
+
+
+async def _watching(
+    stack: AsyncExitStack,
+    settings: Settings,
+    answerer: Answerer,
+    record: SqliteRecord,
+    runner: Runner,
+    clock: Clock,
+    follow: bool,
+) -> Watching:
+    """Standing questions; only where sources are followed does anything come in."""
+    store = WatchStore(settings.home / "watches.db", record)
+    stack.callback(store.close)
+    differ = Differ(answerer, record, clock, RandomIds())
+    begun = await asyncio.to_thread(record.last_seq)
+    watching = Watching(
+        store,
+        differ,
+        clock,
+        RandomIds(),
+        follow=lambda: runner.subscribe(begun),
+        wait_indexed=lambda seq: runner.wait_indexed(seq, 10.0),
+    )
+    if follow:
+        await watching.start()
+        stack.push_async_callback(watching.aclose)
+    return watching
 
 
 async def _deep(

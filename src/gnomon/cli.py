@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, corpus, forge, lists, measuring, people
+from gnomon.commands import asking, corpus, forge, lists, measuring, people, watching
 from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
@@ -44,6 +44,7 @@ models_commands.register(app)
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
 asking.register(app)
+watching.register(app)
 app.command()(mcp)
 measuring.register(app)
 forge.register(app)

@@ -97,6 +97,15 @@ class Differ:
         self._clock = clock
         self._ids = ids
 
+    def check(self, question: Question, until: datetime) -> None:
+        """Raise ContentError `diff.moment` if the question names a moment itself."""
+        if plan(structs.replace(question, as_of=until), self._clock.now()).as_of != until:
+            raise ContentError(
+                "The question names a moment by itself (“as of …”), but two are compared.",
+                code="diff.moment",
+                hint="Leave that moment out of the question.",
+            )
+
     async def compare(
         self, question: Question, start: datetime, end: datetime | None = None
     ) -> Difference:
@@ -113,12 +122,7 @@ class Differ:
                 code="diff.order",
                 hint="Give the earlier moment first.",
             )
-        if plan(structs.replace(question, as_of=until), now).as_of != until:
-            raise ContentError(
-                "The question names a moment by itself (“as of …”), but two are compared.",
-                code="diff.moment",
-                hint="Leave that moment out of the question.",
-            )
+        self.check(question, until)
         wide = structs.replace(question, mode="extract", max_sentences=_CLAIMS)
         before = await self._answer(structs.replace(wide, as_of=start))
         after = await self._answer(structs.replace(wide, as_of=until))

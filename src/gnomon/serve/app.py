@@ -29,6 +29,7 @@ from gnomon.serve import (
     system,
     timeline,
     vectors,
+    watches,
     websub,
 )
 from gnomon.serve.access import Access
@@ -90,6 +91,7 @@ def create_app(services: Services) -> FastAPI:
         conversations,
         people,
         runs,
+        watches,
         responses,
         chat,
         files,

@@ -12,6 +12,7 @@ from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
 from gnomon.answer.deep.runs import Runs
 from gnomon.answer.threads import Conversation, Stored
+from gnomon.answer.watches import Watching
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
 from gnomon.files.store import Files
@@ -217,6 +218,7 @@ class Services:
     demo: Demo | None = None
     accounts: Accounts | None = None
     runs: Runs | None = None
+    watching: Watching | None = None
     files: Files | None = None
     served: Served | None = None
     oidc: OpenIdProvider | None = None
