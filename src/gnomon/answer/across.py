@@ -14,6 +14,8 @@ from gnomon.answer.words import stem
 from gnomon.index import sounds
 from gnomon.types import Passage
 
+_READ_CHARS = 20_000
+
 
 class Names:
     """The names of one question, by their sounds."""
@@ -28,11 +30,11 @@ class Names:
         self._latin = any(not term.isascii() for term in self._by_key.values())
 
     def places(self, text: str) -> list[tuple[int, str]]:
-        """Where names of the question are heard in `text`, and which."""
+        """Where names of the question are heard in the first 20,000 characters, and which."""
         if not self._by_key or (text.isascii() and not self._latin):
             return []
         found = []
-        for at, word in sounds.words_with_sound(text, latin=self._latin):
+        for at, word in sounds.words_with_sound(text[:_READ_CHARS], latin=self._latin):
             term = next((t for key in sounds.of_name(word) if (t := self._by_key.get(key))), None)
             # In its own script a name is compared as it is written.
             if term is not None and term.isascii() != word.isascii():
