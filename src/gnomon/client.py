@@ -55,6 +55,10 @@ class Client:
         )
         self._url = url
 
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        self._http.close()
+
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """One exchange; returns the decoded JSON."""
         params = {name: value for name, value in query.items() if value not in (None, (), "")}

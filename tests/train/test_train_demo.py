@@ -6,12 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 torch = pytest.importorskip("torch", reason="needs gnomon[train]")
 pytest.importorskip("gguf", reason="needs gnomon[train]")
@@ -19,6 +21,7 @@ pytest.importorskip("tiktoken", reason="needs gnomon[train]")
 
 import gnomon  # noqa: E402
 from gnomon.clock import SystemClock  # noqa: E402
+from gnomon.commands.forge_demo import Shown  # noqa: E402
 from gnomon.errors import ConfigError, ModelTerminal  # noqa: E402
 from gnomon.models.registry import Registry  # noqa: E402
 from gnomon.testing.world.reading import TownText  # noqa: E402
@@ -144,6 +147,7 @@ def test_a_demo_that_was_stopped_ends_as_if_it_never_was(tmp_path: Path, town: T
     assert before == after
 
 
+@pytest.mark.slow
 def test_minutes_become_steps(tmp_path: Path, town: TownText) -> None:
     fields = {f: getattr(SCALE, f) for f in Scale.__dataclass_fields__}
     demo = prepared(tmp_path, town, Scale(**fields | {"minutes": 0.2}))
@@ -205,6 +209,47 @@ def test_shards_are_mixed_where_they_lie(tmp_path: Path) -> None:
     encode_corpus(tmp_path / "corpus-b", tmp_path / "other.json", out / "c")
     with pytest.raises(ConfigError, match="another tokenizer"):
         mix({out / "a": 1, out / "c": 1}, out)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("GNOMON_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GNOMON_MODELS__DIR", str(tmp_path / "no-models"))
+    monkeypatch.setenv("GNOMON_DEMO__MODE", "off")
+    yield tmp_path / "home"
+    structlog.reset_defaults()  # the server bound the log to a stream of this test
+
+
+def test_every_step_is_told_and_the_model_answers_over_http(
+    home: Path, town: TownText, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("xllamacpp", reason="needs gnomon[llm]")
+    Shown(home, "small", SCALE, town).through()
+    out = capsys.readouterr().out
+    assert "[6/10] Train; then: export and judge what would be served" in out
+    assert "small@1 serves" in out
+    assert "of 5 answers are right" in out
+    assert f"Page:  {home / 'forge' / 'small' / 'report.html'}" in out
+    assert f"Serve: gnomon --home {home} up" in out
+    assert '"model": "small@1"' in out
+    page = (home / "forge" / "small" / "report.html").read_text()
+    assert "Asked through the chat API" in page
+    assert page.count("<svg") == 6
+    Shown(home, "small", SCALE, town).through()
+    assert "small@1 is registered, serving" in capsys.readouterr().out
+    assert len(Registry(home / "registry", SystemClock()).list()) == 1
+
+
+def test_a_demo_whose_model_is_refused_shows_why(
+    home: Path, town: TownText, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {f: getattr(SCALE, f) for f in Scale.__dataclass_fields__}
+    shown = Shown(home, "small", Scale(**fields | {"max_bits_per_byte": 0.1}), town)
+    with pytest.raises(ModelTerminal, match=r"wanted at most 0\.1 .*gate\.max_bits_per_byte"):
+        shown.through()
+    assert "Refused. Its figures and plots:" in capsys.readouterr().out
+    assert "misses" in shown.page.read_text()
+    assert shown.registry.serving() is None
 
 
 @pytest.mark.slow

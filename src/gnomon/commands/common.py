@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,12 +33,16 @@ def client() -> Iterator[Client]:
     loaded = load()
     found = running(loaded.settings.home)
     if found:
-        yield Client(found.url, loaded.settings, token=found.token)
+        with closing(Client(found.url, loaded.settings, token=found.token)) as server:
+            yield server
         return
     from gnomon.app import private_server
 
-    with private_server(loaded.settings) as (url, token):
-        yield Client(url, loaded.settings, token=token)
+    with (
+        private_server(loaded.settings) as (url, token),
+        closing(Client(url, loaded.settings, token=token)) as server,
+    ):
+        yield server
 
 
 def local(when: str | None) -> str:

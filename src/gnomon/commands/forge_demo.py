@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +17,14 @@ from gnomon import log
 from gnomon.client import running
 from gnomon.commands.common import client, load
 from gnomon.commands.models import tell_server
-from gnomon.errors import ConfigError
+from gnomon.errors import ConfigError, ModelTerminal
+from gnomon.models.registry import Entry
 from gnomon.settings import Settings
 from gnomon.train.judgement import Judgement, read_judgement
+
+if TYPE_CHECKING:
+    from gnomon.testing.world.reading import TownText
+    from gnomon.train.demo import Scale
 
 _STEPS = 300
 _ASKED = 5
@@ -43,12 +49,15 @@ def demo(
 
     need("torch", "tensorboard", "tiktoken", "gguf")
     _need_engine()
+    # Spinning threads lose most of their time wherever anything else runs. Read when PyTorch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     loaded = load()
     log.configure(loaded.settings.log.model_copy(update={"level": "warning"}))
+    from gnomon.testing.world.reading import TownText
     from gnomon.train.demo import Scale
 
     home = loaded.settings.home
-    shown = Shown(home, name, Scale(steps=steps, minutes=minutes))
+    shown = Shown(home, name, Scale(steps=steps, minutes=minutes), TownText())
     if fresh:
         for folder in (shown.folder, shown.run):
             shutil.rmtree(folder, ignore_errors=True)
@@ -58,20 +67,20 @@ def demo(
 class Shown:
     """A demo whose steps are told as they happen."""
 
-    def __init__(self, home: Path, name: str, scale: Any) -> None:
+    def __init__(self, home: Path, name: str, scale: Scale, town: TownText) -> None:
         from gnomon.clock import SystemClock
         from gnomon.models.registry import Registry
-        from gnomon.testing.world.reading import TownText
         from gnomon.train.demo import Demo
 
         self._home = home
         self.folder, self.run = home / "forge" / name, home / "runs" / name
         self.page = self.folder / "report.html"
-        self._name, self._town = name, TownText()
+        self._name, self._town = name, town
         self._demo = Demo(self.folder, self.run, scale, SystemClock())
-        self._registry = Registry(home / "registry", SystemClock())
+        self.registry = Registry(home / "registry", SystemClock())
         self._file: Path
         self._judgement: Judgement
+        self._entry: Entry
         self._answers: list[tuple[str, str, str, bool]] = []
         self._notes: list[tuple[str, str]] = []
 
@@ -100,7 +109,7 @@ class Shown:
         url = found.url if found else _address(load().settings)
         if not found:
             print(f"Serve: gnomon --home {shlex.quote(str(self._home))} up")
-        print(f"Ask:   {chat_command(url, self._name, self._town.questions()[0].text)}")
+        print(f"Ask:   {chat_command(url, self._entry.id, self._town.questions()[0].text)}")
 
     def _steps(self) -> list[Step]:
         demo = self._demo
@@ -137,24 +146,34 @@ class Shown:
         done = judgement and file.is_file() and judgement.file_sha256 == file_sha256(file)
         if not done or judgement is None:
             file = export(self.run, name=self._name)
-            judgement = judge(self.run, file, self._registry)
+            judgement = judge(self.run, file, self.registry)
         self._file, self._judgement = file, judgement
         return "; ".join(map(gate.shown, judgement.checks))
 
     def _register(self) -> str:
         from gnomon.train.release import release
 
-        serving = self._registry.serving()
-        if serving is None or serving.sha256 != self._judgement.file_sha256:
-            serving = release(self.run, self._file, self._judgement, self._name, self._registry)
-            tell_server(serving)
-        return f"{serving.id} serves"
+        sha256 = self._judgement.file_sha256
+        known = [e for e in self.registry.list() if (e.name, e.sha256) == (self._name, sha256)]
+        before = next((entry for entry in known if entry.passed), None)
+        if before:  # whatever serves since was chosen by somebody
+            self._entry = before
+            return f"{before.id} is registered, {before.state}"
+        try:
+            entry = release(self.run, self._file, self._judgement, self._name, self.registry)
+        except ModelTerminal:
+            self._draw()
+            print(f"       Refused. Its figures and plots: {self.page}", flush=True)
+            raise
+        tell_server(entry)
+        self._entry = entry
+        return f"{entry.id} serves"
 
     def _ask(self) -> str:
         with client() as server:
             for asked in self._town.questions()[:_ASKED]:
                 body = {
-                    "model": self._name,
+                    "model": self._entry.id,
                     "messages": [{"role": "user", "content": asked.text}],
                     "max_tokens": _ANSWER_TOKENS,
                     "temperature": 0,
