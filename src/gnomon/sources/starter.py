@@ -83,16 +83,6 @@ SERVICES = (
         settings=lambda languages: {"server": "mastodon.social", "trends": ["links"]},
     ),
     _Service(type="hackernews", title="Hacker News"),
-    _Service(
-        type="wikimedia",
-        title="Wikipedia: new pages",
-        settings=lambda languages: {
-            "changes": ["create"],
-            "min_change_bytes": 1_000,
-            **({"wikis": [f"{code}.wikipedia.org" for code in languages]} if languages else {}),
-        },
-        contact=True,
-    ),
     _Service(type="usgs", title="USGS: earthquakes"),
     _Service(type="nws", title="NWS: weather alerts of the United States", contact=True),
     _Service(type="gdelt", title="GDELT: news of the world, discovered"),
