@@ -113,6 +113,7 @@ def test_a_model_that_misses_is_refused_and_nothing_changes(
         'model = "grok-10m"\n[data]\ntokens = "t"\n'
         '[gate]\ntext = ["held-out.jsonl"]\nmax_bits_per_byte = 0.5\n'
     )
+    (run / "outcome.json").unlink()  # as while it still trains
     for command in ("gate", "release"):
         status, out, err = gnomon("forge", command, "small", "--gate", strict)
         assert status == 1
@@ -122,6 +123,7 @@ def test_a_model_that_misses_is_refused_and_nothing_changes(
     registry = Registry(tmp_path / "home" / "registry", SystemClock())
     assert registry.serving() is None
     assert registry.find("small").state == "refused"
+    assert registry.find("small").lineage["checkpoint"] == "step-000000006"
 
 
 def test_what_cannot_be_done_is_told(gnomon: Gnomon, run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from gnomon.models.registry import Entry, Registry
 from gnomon.train import gate
+from gnomon.train.checkpoint import newest
 from gnomon.train.config import Gate
 from gnomon.train.corpus.manifest import file_sha256
 from gnomon.train.export import load_run, read_run, tokens_of
@@ -90,14 +91,16 @@ def lineage(run: Path, judgement: Judgement) -> dict[str, str]:
     """The way that led to a file: from the corpus to the text that it was judged by."""
     tokens = read_run(run).data.tokens
     _, index = tokens_of(run)
-    outcome = msgspec.json.decode((run / "outcome.json").read_bytes())
+    made = {"checkpoint": newest(run / "checkpoints") or ""}
+    if (run / "outcome.json").is_file():
+        outcome = msgspec.json.decode((run / "outcome.json").read_bytes())
+        made = {"steps": str(outcome["steps"]), "weights": outcome["sha256"]}
     return {
         "corpus": index.corpus,
         "tokens": file_sha256(tokens / INDEX),
         "tokenizer": index.tokenizer_sha256,
         "run": run.name,
-        "steps": str(outcome["steps"]),
-        "weights": outcome["sha256"],
+        **made,
         "judged_by": judgement.text_sha256,
         "replaces": judgement.serving,
     }
