@@ -83,9 +83,7 @@ async def test_posts_of_a_source_that_is_believed_dispute(empty_town: Town) -> N
 
 async def test_the_believed_source_stands_higher(empty_town: Town) -> None:
     empty_town.put(1, "A fire in Tallow Street forced people out of their homes at night.")
-    empty_town.put(
-        1, "People forced out: Tallow Street saw a fire, and many left.", source="radio"
-    )
+    empty_town.put(1, "People forced out: Tallow Street saw a fire, and many left.", source="radio")
     question = Question(text=FIRE)
     asked = plan(question, empty_town.clock.now())
 
