@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import typer
@@ -13,6 +13,7 @@ import typer
 from gnomon import __version__, cli, settings
 from gnomon.clock import RandomIds, SystemClock
 from gnomon.serve.app import create_app
+from gnomon.serve.services import Services
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -72,14 +73,14 @@ def _row(parameter: Any) -> str:
 def openapi_page() -> str:
     """The OpenAPI 3.1 document of the HTTP API."""
     # Describing the routes opens nothing, so no more of the house is needed than this.
-    parts: Any = SimpleNamespace(
-        settings=settings.Settings(),
-        ids=RandomIds(),
-        version=__version__,
-        accounts=None,
-        clock=SystemClock(),
-        token="",
-    )
+    needed: dict[str, Any] = {
+        "settings": settings.Settings(),
+        "ids": RandomIds(),
+        "version": __version__,
+        "clock": SystemClock(),
+        "token": "",
+    }
+    parts = Services(**{field.name: None for field in fields(Services)} | needed)
     return json.dumps(create_app(parts).openapi(), indent=1, sort_keys=True) + "\n"
 
 

@@ -40,6 +40,7 @@ from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
 from gnomon.demo import Showing
 from gnomon.errors import ConfigError, ContentError, ModelError, StoreError
+from gnomon.files.batches import BatchStore
 from gnomon.files.store import SOURCE, Files
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
@@ -146,6 +147,8 @@ async def _serve(
         house = await stack.enter_async_context(opened(settings, follow=follow))
         doors = create_app(house.services(on_damage=failures.append, token=token))
         stack.push_async_callback(doors.state.jobs.aclose)
+        stack.push_async_callback(doors.state.batches.aclose)
+        doors.state.batches.wake()
         stack.push_async_callback(doors.state.mcp.aclose)
         if grpc_door is not None:
             state = doors.state
@@ -259,6 +262,7 @@ class House:
     runs: Runs
     watching: Watching
     files: Files
+    batches: BatchStore
     served: Served
     demo: Showing
 
@@ -302,6 +306,7 @@ class House:
             runs=self.runs,
             watching=self.watching,
             files=self.files,
+            batches=self.batches,
             served=self.served,
             oidc=self._provider(),
             token=token,
@@ -375,6 +380,8 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         watching = await _watching(stack, settings, answerer, record, runner, clock, follow)
         files = Files(settings.home / "files.db", clock, RandomIds())
         stack.callback(files.close)
+        batches = BatchStore(settings.home / "batches.db")
+        stack.callback(batches.close)
         if follow:
             expiring = asyncio.create_task(_expire_files(files, runner, clock), name="files")
             stack.push_async_callback(_ended, expiring)
@@ -393,6 +400,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             runs=runs,
             watching=watching,
             files=files,
+            batches=batches,
             served=served,
             demo=demo,
         )

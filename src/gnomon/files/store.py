@@ -16,6 +16,8 @@ from gnomon.errors import ConfigError, StoreError
 
 SOURCE = "files"
 """The source that the texts of files belong to."""
+PRIVATE_PURPOSES = ("batch", "batch_output")
+"""Files that nobody but their owner sees; other files are the whole server's."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS file (
   id TEXT PRIMARY KEY, name TEXT NOT NULL, purpose TEXT NOT NULL, media_type TEXT NOT NULL,
@@ -139,13 +141,19 @@ class Files:
         return _file(rows[0])
 
     def list(
-        self, *, purpose: str | None = None, after: str | None = None, limit: int = 100
+        self,
+        *,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        reader: str | None = None,
     ) -> _StoredFiles:
-        """Files, the newest first, from behind `after` if that is given."""
+        """Files that `reader` sees, the newest first, from behind `after` if that is given."""
         rows = self._read(
             f"SELECT {_FILE} FROM file WHERE (?1 IS NULL OR purpose = ?1) AND (?2 IS NULL OR "
-            "rowid < (SELECT rowid FROM file WHERE id = ?2)) ORDER BY rowid DESC LIMIT ?3",
-            (purpose, after, max(0, min(limit, 10_000))),
+            "rowid < (SELECT rowid FROM file WHERE id = ?2)) AND (?4 IS NULL OR owner = ?4 OR "
+            "purpose NOT IN (?5, ?6)) ORDER BY rowid DESC LIMIT ?3",
+            (purpose, after, max(0, min(limit, 10_001)), reader, *PRIVATE_PURPOSES),
         )
         return [_file(row) for row in rows]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -9,6 +11,7 @@ from starlette.routing import Route
 
 from gnomon.serve import (
     ask,
+    batches,
     catalogue,
     chat,
     conversations,
@@ -33,7 +36,9 @@ from gnomon.serve import (
     websub,
 )
 from gnomon.serve.access import Access
+from gnomon.serve.batching import Batches
 from gnomon.serve.guard import Guard, is_loopback
+from gnomon.serve.interactive import Interactive
 from gnomon.serve.jobs import Jobs
 from gnomon.serve.mcp.door import McpDoor
 from gnomon.serve.services import Services
@@ -42,6 +47,8 @@ from gnomon.serve.services import Services
 def create_app(services: Services) -> FastAPI:
     """The application over `services`. `check_bind` belongs before listening, not here."""
     settings = services.settings
+    interactive = Interactive(services.answerer)
+    services = replace(services, answerer=interactive)
     access = Access(
         settings.server,
         services.accounts,
@@ -76,6 +83,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.jobs = Jobs(services.clock)
+    app.state.batches = Batches(services, access, interactive)
     app.state.stories = now.Kept()
     app.state.access = access
     errors.install(app)
@@ -95,6 +103,7 @@ def create_app(services: Services) -> FastAPI:
         responses,
         chat,
         files,
+        batches,
         messages,
         catalogue,
         vectors,

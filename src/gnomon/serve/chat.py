@@ -63,7 +63,7 @@ async def create_chat_completion(body: ChatRequest, request: Request) -> Respons
     services = services_of(request)
     owner = identity_of(request).user_id
     exchange = await Exchange.begin(
-        _responses_request(body),
+        responses_request(body),
         services,
         base_url(request, services),
         owner,
@@ -100,14 +100,14 @@ async def get_deferred_completion(request_id: str, request: Request) -> Response
         error = response.get("error") or {"code": "cancelled", "message": "It was cancelled."}
         raise ApiError(500, error["message"], code=error["code"])
     services = services_of(request)
-    return JsonResponse(_head(response, services.version) | whole(response))
+    return JsonResponse(completion_of(response, services.version))
 
 
 def _jobs(request: Request) -> Jobs:
     return cast(Jobs, request.app.state.jobs)
 
 
-def _responses_request(body: ChatRequest) -> ResponsesRequest:
+def responses_request(body: ChatRequest) -> ResponsesRequest:
     """The same wishes as the Responses API has them."""
     if body.n is not None and body.n != 1:
         raise bad_request(f"n = {body.n} is not possible: there is one checked answer.", param="n")
@@ -148,7 +148,7 @@ class _Completion:
     async def run(self) -> dict[str, Any]:
         """The whole completion."""
         response = await self._exchange.run()
-        completion = _head(response, self._services.version) | whole(response)
+        completion = completion_of(response, self._services.version)
         if not self._cites:
             completion.pop("citations", None)
         return completion
@@ -216,6 +216,11 @@ def _head(response: Mapping[str, Any], version: str) -> dict[str, Any]:
         "model": response["model"],
         "system_fingerprint": f"gnomon-{version}",
     }
+
+
+def completion_of(response: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """A finished response as a completion."""
+    return _head(response, version) | whole(response)
 
 
 def whole(response: Mapping[str, Any]) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
-        return response_for(_explain(error.errors()), request.url.path, request_id(request))
+        return response_for(explain(error.errors()), request.url.path, request_id(request))
 
     async def http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -217,7 +217,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
 
 
-def _explain(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+def explain(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """The first thing that is wrong with a request's body."""
     first = errors[0]
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")

@@ -18,7 +18,7 @@ from gnomon.answer.base import Retrieved
 from gnomon.errors import ConfigError
 from gnomon.extract.files import FileText, read_file
 from gnomon.extract.text import detect_lang
-from gnomon.files.store import SOURCE, Collection, Files, StoredFile, key_of
+from gnomon.files.store import PRIVATE_PURPOSES, SOURCE, Collection, Files, StoredFile, key_of
 from gnomon.index.base import Query as IndexQuery
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.people import identity_of, note
@@ -126,10 +126,10 @@ async def list_files(
     after: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> Response:
-    """The files of this server, the newest first."""
-    files = _files(services_of(request))
+    """The files of this server, the newest first; what batches read and write, only one's own."""
+    files, reader = _files(services_of(request)), identity_of(request).user_id
     found = await asyncio.to_thread(
-        lambda: files.list(purpose=purpose, after=after, limit=limit + 1)
+        lambda: files.list(purpose=purpose, after=after, limit=limit + 1, reader=reader)
     )
     return JsonResponse(_page([_file_json(one) for one in found], limit))
 
@@ -137,8 +137,7 @@ async def list_files(
 @router.get("/v1/files/{file_id}", summary="Read a file's facts")
 async def get_file(file_id: str, request: Request) -> Response:
     """Name, size, purpose and when it was uploaded."""
-    files = _files(services_of(request))
-    return JsonResponse(_file_json(await _known(files.get, file_id)))
+    return JsonResponse(_file_json(await _shown_file(request, file_id)))
 
 
 @router.get("/v1/files/{file_id}/content", summary="Read a file")
@@ -147,7 +146,7 @@ async def get_content(
 ) -> Response:
     """Its bytes as they came, or the text that was read in them."""
     files = _files(services_of(request))
-    stored = await _known(files.get, file_id)
+    stored = await _shown_file(request, file_id)
     body, text = await _known(files.content, file_id)
     if format == "text":
         return Response(text, media_type="text/plain; charset=utf-8")
@@ -161,6 +160,7 @@ async def get_content(
 async def delete_file(file_id: str, request: Request) -> Response:
     """Forget it for good, its text in the record and the index included."""
     services = services_of(request)
+    await _shown_file(request, file_id)
     stored = await _known(_files(services).delete, file_id)
     await forget(services, stored)
     note(request, "file.deleted", stored.id, stored.name)
@@ -334,6 +334,19 @@ def results_of(found: Retrieved, names: Mapping[str, str]) -> list[dict[str, Any
 
 
 # -- shapes ------------------------------------------------------------------
+def _readable(stored: StoredFile, request: Request) -> bool:
+    """Whether a file is shown to whoever asks: what batches read and write is their owner's."""
+    return stored.purpose not in PRIVATE_PURPOSES or stored.owner == identity_of(request).user_id
+
+
+async def _shown_file(request: Request, file_id: str) -> StoredFile:
+    """The file, or a 404."""
+    stored = await _known(_files(services_of(request)).get, file_id)
+    if not _readable(stored, request):
+        raise ApiError(404, f"There is no file {shown(file_id)!r}.", code="file.unknown")
+    return stored
+
+
 def _files(services: Services) -> Files:
     if services.files is None:
         raise ApiError(404, "This server keeps no files.", code="files.none")

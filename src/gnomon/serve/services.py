@@ -15,6 +15,7 @@ from gnomon.answer.threads import Conversation, Stored
 from gnomon.answer.watches import Watching
 from gnomon.clock import Clock, Ids
 from gnomon.errors import StoreError
+from gnomon.files.batches import BatchStore
 from gnomon.files.store import Files
 from gnomon.index.base import Index
 from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
@@ -220,6 +221,7 @@ class Services:
     runs: Runs | None = None
     watching: Watching | None = None
     files: Files | None = None
+    batches: BatchStore | None = None
     served: Served | None = None
     oidc: OpenIdProvider | None = None
     token: str = ""

@@ -50,7 +50,13 @@ class TokenizeRequest(BaseModel):
 @router.post("/v1/embeddings", summary="Embed texts")
 async def embed(body: EmbeddingsRequest, request: Request) -> Response:
     """Unit vectors of texts, by the sentence model that also ranks passages."""
-    services = services_of(request)
+    made = await embedded(body, services_of(request))
+    access_of(request).spent(identity_of(request), made["usage"]["total_tokens"])
+    return JsonResponse(made)
+
+
+async def embedded(body: EmbeddingsRequest, services: Services) -> dict[str, Any]:
+    """The vectors that are asked for, as OpenAI shows them. Raises ApiError."""
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not texts or any(not text.strip() for text in texts):
         raise bad_request("input has an empty text, or none.", param="input")
@@ -73,23 +79,20 @@ async def embed(body: EmbeddingsRequest, request: Request) -> Response:
         )
     vectors = await asyncio.to_thread(embedder.embed, texts)
     tokens = sum(max(1, len(text) // _CHARS_PER_TOKEN) for text in texts)
-    access_of(request).spent(identity_of(request), tokens)
     coded: list[Any] = (
         [base64.b64encode(v.astype("<f4").tobytes()).decode() for v in vectors]
         if body.encoding_format == "base64"
         else np.asarray(vectors, np.float32).tolist()
     )
-    return JsonResponse(
-        {
-            "object": "list",
-            "model": embedder.name,
-            "data": [
-                {"object": "embedding", "index": i, "embedding": vector}
-                for i, vector in enumerate(coded)
-            ],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-    )
+    return {
+        "object": "list",
+        "model": embedder.name,
+        "data": [
+            {"object": "embedding", "index": i, "embedding": vector}
+            for i, vector in enumerate(coded)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
 
 
 @router.post("/v1/tokenize-text", summary="Cut a text into tokens")

@@ -1,0 +1,82 @@
+"""One SQLite file of the home, opened so that what is deleted is gone from its pages too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from gnomon.errors import StoreError
+
+
+class Database:
+    """A file and its schema. Safe to use from any thread."""
+
+    def __init__(self, path: Path, schema: str, *, version: int = 1) -> None:
+        """Open or create the file at `path`. Raises StoreError."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
+            self._db = apsw.Connection(str(path))
+            self._db.set_busy_timeout(5_000)
+            for name, value in (("journal_mode", "wal"), ("foreign_keys", 1), ("secure_delete", 1)):
+                self._db.pragma(name, value)
+            found = self._db.pragma("user_version")
+            if found > version:
+                raise StoreError(
+                    f"{path} was written by a newer Gnomon (schema {found}, known: {version}).",
+                    code="store.newer",
+                    hint="Upgrade.",
+                    path=str(path),
+                )
+            with self._db:
+                self._db.execute(schema)
+                self._db.pragma("user_version", version)
+        except (apsw.Error, OSError) as error:
+            raise self._damaged(error) from error
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        with self._lock:
+            self._db.close()
+
+    def read(self, sql: str, bound: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows."""
+        try:
+            with self._lock:
+                rows = list(self._db.execute(sql, tuple(bound)))
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+        return rows
+
+    def write(self, *statements: tuple[str, Sequence[Any]]) -> int:
+        """Run statements in one transaction; how many rows the last one changed."""
+        try:
+            with self._lock, self._db:
+                for sql, bound in statements:
+                    self._db.execute(sql, tuple(bound))
+                changed = int(self._db.changes())
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+        return changed
+
+    def forget(self) -> None:
+        """Empty the write-ahead log, where pages from before a deletion still stand."""
+        try:
+            with self._lock:
+                self._db.pragma("wal_checkpoint(truncate)")
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self._path} cannot be used: {error}.",
+            code="store.file",
+            hint="Free space on the disk, or restore the file from a backup.",
+            path=str(self._path),
+        )
