@@ -201,6 +201,7 @@ def _candidates(
     names = Names(plan)
     # What residents must do is what an alert is for, and what a "how do I" asks.
     how_to = bool(_HOW_TO.search(asked))
+    whole = _named_by(passages, asked)
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
@@ -213,7 +214,6 @@ def _candidates(
             held = [h | stood_for(plan.terms, t, h) for h, t in zip(held, said, strict=True)]
         time = time_of(passage.document)
         orders = not how_to and passage.document.kind != "alert"
-        whole = named_in(asked, f"{heading(passage)}\n{passage.text}", title.union(*held))
         for j, span in enumerate(cut):
             text = passage.text[span.start : span.end]
             if asks(text) or addresses_machine(text, orders=orders) or not _speaks(text):
@@ -238,7 +238,7 @@ def _candidates(
                 recent=1.0,
                 newest=0.0,
                 ahead=float(announces(plan, text)),
-                unnamed=1.0 - whole,
+                unnamed=1.0 - whole[passage.document.key],
             )
             reliable = _reliable(passage, text)
             bearing = bears(plan, text, held[j], around)
@@ -249,6 +249,15 @@ def _candidates(
     for c in out:
         c.signals = msgspec.structs.replace(c.signals, unnamed=c.signals.unnamed - fewest)
     return out
+
+
+def _named_by(passages: Sequence[Passage], asked: str) -> dict[str, float]:
+    """Of each document, how many of the question's names and numbers it was read to hold."""
+    read: dict[str, list[str]] = {}
+    for p in passages:
+        read.setdefault(p.document.key, [heading(p)]).append(p.text)
+    texts = {key: "\n".join(parts) for key, parts in read.items()}
+    return {key: named_in(asked, text, stems(text)) for key, text in texts.items()}
 
 
 def _compare_times(candidates: Sequence[Candidate], plan: Plan) -> None:
@@ -368,7 +377,7 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
     """The best sentence and those that add to it, in reading order."""
     wanted = min(limit, 4 if plan.expects in ("list", "text", "reason", "definition") else 2)
     chosen: list[Candidate] = []
-    floor = max(_ALSO_LEAST, ranked[0].likelihood * _ALSO_FROM)
+    floor = max(min(_ALSO_LEAST, ranked[0].likelihood), ranked[0].likelihood * _ALSO_FROM)
     for c in ranked:
         if len(chosen) >= wanted or c.likelihood < floor:
             break

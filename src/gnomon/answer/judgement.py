@@ -47,7 +47,7 @@ class Signals(msgspec.Struct, frozen=True):
     ahead: float = 0.0
     """1 where it only announces, and the question asks what has come of it."""
     unnamed: float = 0.0
-    """The question's names and numbers that its passage lacks and another passage has."""
+    """The question's names and numbers that its document lacks and another one has."""
 
 
 # Fitted on RealTimeQA's questions of 2022 and on four seeds of the demo world; checked on the
