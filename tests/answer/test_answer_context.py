@@ -43,6 +43,25 @@ async def test_a_reply_is_understood_by_what_it_answers(empty_town: Town) -> Non
                for n in answer.notes)  # fmt: skip
 
 
+async def test_a_reply_that_shares_no_word_is_found_through_its_thread(empty_town: Town) -> None:
+    empty_town.put(1, "Is the harbour bridge passable tonight?", key="board:1", source="board",
+                   kind="post", author="bo")  # fmt: skip
+    empty_town.put(1.2, "Closed since seven, go round by the mill.", key="board:2", source="board",
+                   kind="post", author="ann", reply_to="board:1")  # fmt: skip
+    for n in range(60):
+        empty_town.put(2 + n / 100, f"The harbour festival, part {n}: boats and a bridge of light.")
+    question = Question(text="Is the harbour bridge passable?")
+    asked = plan(question, empty_town.clock.now())
+    evidence = retrieve(question, asked, record=empty_town.record, index=empty_town.index, limit=12)
+    found = {p.document.key: p for p in evidence.passages}
+    assert "board:2" in found
+    assert found["board:2"].context[0].key == "board:1"
+    before = Question(text=question.text, as_of=datetime(2026, 5, 4, 9, 5, tzinfo=UTC))
+    asked = plan(before, empty_town.clock.now())
+    early = retrieve(before, asked, record=empty_town.record, index=empty_town.index, limit=12)
+    assert {p.document.key for p in early.passages} == {"board:1"}
+
+
 async def test_the_same_words_without_their_thread_answer_nothing(empty_town: Town) -> None:
     empty_town.put(1.2, "Yes, it is open. I just drove over it.", key="board:2", source="board",
                    kind="post", author="ann", reply_to="board:1")  # fmt: skip

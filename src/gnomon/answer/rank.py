@@ -25,6 +25,9 @@ from gnomon.record.base import Record
 from gnomon.types import Context, Document
 
 HITS = 50
+_ANSWERED = 8
+_REPLIES = 16
+"""Of so many of what was found, so many replies and quotations are read along."""
 # Chosen on Cranfield; see docs/internals/answer.md.
 _VECTORS = 0.4
 _MODEL = 3.0
@@ -155,9 +158,20 @@ def _search(
         # Much newness can crowd out the older document that alone speaks of the matter.
         settled = structs.replace(query, recency=0.1, limit=HITS // 2)
         hits = {hit.seq: hit for hit in _hits(index, settled, question.within)} | hits
+    if not browsing and not question.within:
+        hits |= {hit.seq: hit for hit in _replies(index, query, list(hits.values()))} | hits
     if asked.subject:
         hits |= {hit.seq: hit for hit in _latest(index, query, asked, question.within)}
     return _read(list(hits.values()), record, asked)
+
+
+def _replies(index: Index, query: Query, hits: Sequence[Hit]) -> Sequence[Hit]:
+    """What answers or quotes the first of what was found: it need not say those words itself."""
+    first = sorted(hits, key=lambda hit: -hit.score)[:_ANSWERED]
+    if not first:
+        return []
+    beside = structs.replace(query, text="", beside=tuple(h.key for h in first), limit=_REPLIES)
+    return [structs.replace(hit, score=0.0, lexical=0.0) for hit in index.search(beside).hits]
 
 
 def _latest(index: Index, query: Query, asked: Plan, within: tuple[str, ...]) -> Sequence[Hit]:

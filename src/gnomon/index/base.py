@@ -43,6 +43,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     domains: tuple[str, ...] = ()
     """Host names; `example.org` also admits its subdomains."""
     not_domains: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    """Keys: only versions that answer or quote one of these documents."""
     recency: float = 0.3
     """Weight of newness in ranking: 0 ignores it, 1 lets it dominate."""
     half_life_s: float = 3 * 86_400.0

@@ -11,7 +11,7 @@ import msgspec
 
 from gnomon.errors import StoreError
 
-FORMAT = 5
+FORMAT = 6
 _CHECKED_BYTES = 256 << 20
 """Files are read through up to this many bytes in all, smallest first: a second at most."""
 _MAGIC = 1337

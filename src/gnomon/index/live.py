@@ -40,7 +40,7 @@ from gnomon.index.files import (
     write_meta,
 )
 from gnomon.index.lexicon import Lexicon
-from gnomon.index.marks import marks
+from gnomon.index.marks import beside, marks
 from gnomon.index.search import Search, Snapshot
 from gnomon.index.shelf import DROPPED, OPEN, Shelf
 from gnomon.log import get_logger
@@ -195,6 +195,8 @@ class LiveIndex:
                 row["body"] = " ".join((row["body"], inflect.APART, *stems))
             if names := sounds.of_text(f"{document.title}\n{document.text}"[:_MAX_NAMED_CHARS]):
                 row["body"] = " ".join((row["body"], inflect.APART, *names))
+            if threads := beside(document):
+                row["body"] = " ".join((row["body"], inflect.APART, *threads))
             self._writer.add_json(orjson.dumps(row).decode())
         starts = [entry.start_us for entry, _ in puts]
         self._shelf.append(

@@ -71,6 +71,17 @@ def author_mark(author: str) -> str:
     return hashlib.blake2b(raw, digest_size=8, person=b"gnomon-author").hexdigest()
 
 
+def beside(document: Document) -> list[str]:
+    """The index terms of what a document answers and quotes."""
+    return [beside_mark(key) for key in (document.reply_to, document.quotes) if key]
+
+
+def beside_mark(key: str) -> str:
+    """The index term that stands with what answers or quotes the document `key`."""
+    raw = key.encode("utf-8", "surrogatepass")
+    return f"↳{hashlib.blake2b(raw, digest_size=8, person=b'gnomon-beside').hexdigest()}"
+
+
 def _line(value: str) -> str:
     """As it can be stored: one line of valid Unicode."""
     return value.replace("\n", " ").encode("utf-8", "replace").decode()

@@ -23,7 +23,7 @@ from gnomon.index.analyze import Parsed, is_paired, is_tag
 from gnomon.index.base import Hit, Query
 from gnomon.index.files import native
 from gnomon.index.lexicon import Lexicon
-from gnomon.index.marks import author_mark, host_of
+from gnomon.index.marks import author_mark, beside_mark, host_of
 from gnomon.index.shelf import Shelf
 
 _CANDIDATES = 128
@@ -251,6 +251,9 @@ class Search:
 
     def _constraints(self) -> list[tuple[Any, Any]]:
         must = [(MUST, self._group(group)) for group in self._parsed.must]
+        if self._query.beside:
+            any_of = [(SHOULD, self._group((beside_mark(key),))) for key in self._query.beside]
+            must.append((MUST, Q.const_score_query(Q.boolean_query(any_of), 0.0)))
         return must + [(NOT, self._group(group)) for group in self._parsed.must_not]
 
     def _group(self, group: Sequence[str]) -> Any:
