@@ -10,6 +10,7 @@ import { Time } from "../ui/time";
 import { Waiting } from "../ui/trouble";
 import { KeysPart } from "./access-keys";
 import { bytes } from "./gate";
+import { MemoryPart } from "./memory";
 import { Head, Part, tell } from "./parts";
 
 const THEMES: [Theme, string][] = [
@@ -31,6 +32,7 @@ export function SettingsPage() {
       <Head title="Settings" />
       <Account />
       <Appearance />
+      <MemoryPart />
       {guest && role && role !== "admin" && <KeysPart scopes={SCOPES[role] ?? []} />}
       <About />
     </div>
