@@ -25,6 +25,7 @@ import msgspec
 import uvicorn
 
 from gnomon import __version__, beginning, log, tracing
+from gnomon.accounts.memory import MemoryStore
 from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.deep.engine import Engine, Prices
@@ -263,6 +264,7 @@ class House:
     watching: Watching
     files: Files
     batches: BatchStore
+    memory: MemoryStore
     served: Served
     demo: Showing
 
@@ -307,6 +309,7 @@ class House:
             watching=self.watching,
             files=self.files,
             batches=self.batches,
+            memory=self.memory,
             served=self.served,
             oidc=self._provider(),
             token=token,
@@ -382,6 +385,8 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(files.close)
         batches = BatchStore(settings.home / "batches.db")
         stack.callback(batches.close)
+        memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
+        stack.callback(memory.close)
         if follow:
             expiring = asyncio.create_task(_expire_files(files, runner, clock), name="files")
             stack.push_async_callback(_ended, expiring)
@@ -401,6 +406,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             watching=watching,
             files=files,
             batches=batches,
+            memory=memory,
             served=served,
             demo=demo,
         )

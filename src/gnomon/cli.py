@@ -18,7 +18,7 @@ import typer
 
 from gnomon import __version__, settings
 from gnomon.client import running
-from gnomon.commands import asking, corpus, forge, lists, measuring, people, watching
+from gnomon.commands import asking, corpus, forge, lists, measuring, memory, people, watching
 from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
@@ -43,6 +43,7 @@ models_commands.register(app)
 
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
+app.add_typer(memory.memory, name="memory")
 asking.register(app)
 watching.register(app)
 app.command()(mcp)

@@ -13,8 +13,9 @@ import msgspec
 import typer
 
 from gnomon.accounts.base import Role
+from gnomon.accounts.memory import MemoryStore
 from gnomon.accounts.store import Accounts
-from gnomon.clock import SystemClock
+from gnomon.clock import RandomIds, SystemClock
 from gnomon.commands.common import Json, load, local
 
 users = typer.Typer(no_args_is_help=True, help="Make, change and remove accounts.")
@@ -126,9 +127,14 @@ def _set_disabled(name: str, disabled: bool) -> None:
 
 @users.command("remove")
 def users_remove(name: Name) -> None:
-    """Delete an account with its keys and sessions."""
+    """Delete an account with its keys, its sessions and what is remembered for it."""
     with _accounts() as store:
         user = store.remove_user(name)
+        memory = MemoryStore(load().settings.home / "memory.db", SystemClock(), RandomIds())
+        try:
+            memory.clear(user.id)
+        finally:
+            memory.close()
         store.note("command line", "user.removed", user.name)
     print(f"Removed {user.name}.")
 

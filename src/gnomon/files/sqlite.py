@@ -69,7 +69,7 @@ class Database:
         """Empty the write-ahead log, where pages from before a deletion still stand."""
         try:
             with self._lock:
-                self._db.pragma("wal_checkpoint(truncate)")
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:
             raise self._damaged(error) from error
 

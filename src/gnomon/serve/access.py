@@ -43,6 +43,7 @@ _NEEDS = (
     ("*", "/v1/users", "admin"),
     ("*", "/v1/audit", "admin"),
     ("*", "/metrics", "read"),
+    ("*", "/v1/memory", "ask"),
     ("W", "/v1/sources", "sources"),
     ("W", "/v1/files", "files"),
     ("W", "/v1/vector_stores", "files"),

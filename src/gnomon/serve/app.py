@@ -20,6 +20,7 @@ from gnomon.serve import (
     errors,
     files,
     following,
+    memory,
     messages,
     now,
     openapi,
@@ -61,7 +62,7 @@ def create_app(services: Services) -> FastAPI:
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.server.cors_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=[
                 "authorization",
                 "content-type",
@@ -98,6 +99,7 @@ def create_app(services: Services) -> FastAPI:
         following,
         conversations,
         people,
+        memory,
         runs,
         watches,
         responses,

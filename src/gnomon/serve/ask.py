@@ -29,6 +29,7 @@ from gnomon.serve.errors import ApiError, shown, told
 from gnomon.serve.jobs import Job
 from gnomon.serve.moments import moment
 from gnomon.serve.people import identity_of, spender
+from gnomon.serve.remembering import Remembering
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
@@ -182,7 +183,7 @@ class _Asked:
             yield "error", problem
 
     async def _events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
-        pipeline = self._services.answerer.answer(self._question)
+        pipeline = Remembering(self._services, self._owner, self.id).answer(self._question)
         async with aclosing(pipeline) as steps:  # type: ignore[type-var]
             async for step in steps:
                 if isinstance(step, Finished):

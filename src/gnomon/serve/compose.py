@@ -128,6 +128,10 @@ class Composer:
             links, annotations = self._link([closest], len(body))
         return self._append(body + links, annotations, None)
 
+    def say(self, text: str) -> Piece:
+        """Say something of our own, which no evidence stands behind."""
+        return self._append(inert(text), [], None)
+
     def _link(self, cited: Sequence[Citation], position: int) -> tuple[str, list[dict[str, Any]]]:
         links = ""
         annotations = []

@@ -35,6 +35,8 @@ from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
 from gnomon.serve.own import asked_entry
+from gnomon.serve.remembering import WRITER as REMEMBERED
+from gnomon.serve.remembering import Remembering
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.wire import json_text
@@ -111,6 +113,7 @@ class Exchange:
         self._output: list[dict[str, Any]] = []
         self._base = self._head()
         self._id: str = self._base["id"]
+        self._asker = Remembering(services, owner, self._id)
 
     @classmethod
     async def begin(
@@ -260,7 +263,7 @@ class Exchange:
                 return
         search: _Search | None = None
         message: dict[str, Any] | None = None
-        pipeline = self._services.answerer.answer(self._question)
+        pipeline = self._asker.answer(self._question)
         async with aclosing(pipeline) as steps:  # type: ignore[type-var]
             async for step in steps:
                 if isinstance(step, Planned) and search is None and self._searches:
@@ -292,7 +295,10 @@ class Exchange:
                             yield self._delta(message, piece.delta, piece.sentence)
                         continue
                     if not self._composer.sentences:
-                        piece = self._composer.abstain(step.answer.closest)
+                        if step.answer.writer == REMEMBERED:
+                            piece = self._composer.say(" ".join(step.answer.notes))
+                        else:
+                            piece = self._composer.abstain(step.answer.closest)
                         if self._form.schema is None:
                             yield self._delta(message, piece.delta, None)
                     elif self._form.schema is not None:
@@ -394,7 +400,7 @@ class Exchange:
         text = self._composer.text
         refusal = self._form.schema is not None and not self._composer.sentences
         whole = _refusal_part(text) if refusal else _text_part(text)
-        own = {"gnomon": self._composer.extension(answer, self._ignored)}
+        own = {"gnomon": self._extension(answer)}
         done = message | {"status": "completed"}
         events = [
             self._event(
@@ -477,8 +483,12 @@ class Exchange:
                 "num_sources_used": len(self._composer.urls),
                 "num_server_side_tools_used": searched,
             },
-            "gnomon": self._composer.extension(answer, self._ignored),
+            "gnomon": self._extension(answer),
         }
+
+    def _extension(self, answer: Answer) -> dict[str, Any]:
+        plain = self._composer.extension(answer, self._ignored)
+        return plain | {"memories": list(self._asker.used)}
 
     def _failed(self, code: str, message: str) -> tuple[str, dict[str, Any]]:
         response = self._base | {

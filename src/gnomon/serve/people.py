@@ -384,6 +384,9 @@ async def remove_user(name: str, request: Request) -> Response:
     accounts = _accounts(request)
     await _known(accounts.user, name)
     user = await asyncio.to_thread(accounts.remove_user, name)
+    memory = services_of(request).memory
+    if memory is not None:
+        await asyncio.to_thread(memory.clear, user.id)
     note(request, "user.removed", user.name)
     return Response(status_code=204)
 

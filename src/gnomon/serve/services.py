@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gnomon.accounts.memory import MemoryStore
 from gnomon.accounts.oidc import OpenIdProvider
 from gnomon.accounts.store import Accounts
 from gnomon.answer.base import AnswerEvent, Question, Turn
@@ -222,6 +223,7 @@ class Services:
     watching: Watching | None = None
     files: Files | None = None
     batches: BatchStore | None = None
+    memory: MemoryStore | None = None
     served: Served | None = None
     oidc: OpenIdProvider | None = None
     token: str = ""
