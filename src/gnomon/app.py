@@ -54,6 +54,7 @@ from gnomon.net.door import Door
 from gnomon.record.store import SqliteRecord
 from gnomon.serve.app import create_app
 from gnomon.serve.guard import check_bind
+from gnomon.serve.sealing import home_key
 from gnomon.serve.services import Services
 from gnomon.settings import Settings
 from gnomon.sources.registry import Registry
@@ -312,6 +313,7 @@ class House:
             memory=self.memory,
             served=self.served,
             oidc=self._provider(),
+            seal=home_key(self.settings.home / "seal.key"),
             token=token,
             fatal=on_damage,
         )

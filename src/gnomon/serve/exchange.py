@@ -37,6 +37,7 @@ from gnomon.serve.narrowing import Narrowing, narrow
 from gnomon.serve.own import asked_entry
 from gnomon.serve.remembering import WRITER as REMEMBERED
 from gnomon.serve.remembering import Remembering
+from gnomon.serve.sealing import unpacked
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.wire import json_text
@@ -163,7 +164,7 @@ class Exchange:
             if body.previous_response_id and _answers_earlier_calls(items):
                 before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
                 items, earlier = [*before, *items], ()
-            said = converse(items, param=asked_in)
+            said = converse(unpacked(services, items, owner, asked_in), param=asked_in)
         files: dict[str, str] = {}
         within: tuple[str, ...] = ()
         if meant.stores:

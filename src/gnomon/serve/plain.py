@@ -22,6 +22,7 @@ from gnomon.serve.exchange import Exchange, ResponsesRequest, Spent, items_befor
 from gnomon.serve.forms import form_of
 from gnomon.serve.narrowing import Narrowing
 from gnomon.serve.own import asked_entry
+from gnomon.serve.sealing import unpacked
 from gnomon.serve.services import Services
 from gnomon.types import Answer, Sentence, Usage, Verdict, VerdictKind
 
@@ -73,7 +74,7 @@ class PlainExchange(Exchange):
                 items_before, services, body.previous_response_id, owner
             )
             items = [*before, *items]
-        said = converse(items, param=asked_in)
+        said = converse(unpacked(services, items, owner, asked_in), param=asked_in)
         rules = "\n".join(t for t in (body.instructions, said.instructions) if t)
         exchange = cls(
             body,

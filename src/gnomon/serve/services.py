@@ -226,6 +226,8 @@ class Services:
     memory: MemoryStore | None = None
     served: Served | None = None
     oidc: OpenIdProvider | None = None
+    seal: bytes | None = None
+    """The home's key: signs what clients keep for us."""
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""
     fatal: Callable[[StoreError], None] | None = None

@@ -13,6 +13,7 @@ from gnomon.serve.errors import bad_request, shown
 from gnomon.serve.exchange import ResponsesRequest
 from gnomon.serve.grpc.schema import ENUMS
 from gnomon.serve.moments import iso
+from gnomon.serve.sealing import KIND
 from gnomon.serve.wire import read_json
 
 _ROLES = {
@@ -52,7 +53,7 @@ def responses_request(asked: Any, as_of: str | None) -> ResponsesRequest:
         raise bad_request(f"max_tokens = {asked.max_tokens} is not possible.", param="max_tokens")
     return ResponsesRequest(
         model=asked.model,
-        input=list(_items(asked.messages)),
+        input=list(input_items(asked.messages)),
         store=asked.store_messages,
         previous_response_id=asked.previous_response_id or None,
         max_output_tokens=asked.max_tokens if asked.HasField("max_tokens") else None,
@@ -81,7 +82,7 @@ def shows_tools(asked: Any) -> bool:
     return any(tool.WhichOneof("tool") != "function" for tool in asked.tools)
 
 
-def _items(messages: Any) -> Iterator[dict[str, Any]]:
+def input_items(messages: Any) -> Iterator[dict[str, Any]]:
     """The messages as input items. Calls of our own tools, handed back, are passed over."""
     ours: set[str] = set()
     waiting: list[str] = []
@@ -99,6 +100,9 @@ def _items(messages: Any) -> Iterator[dict[str, Any]]:
                 waiting.remove(call_id)
             output = "\n".join(part.text for part in message.content)
             yield {"type": "function_call_output", "call_id": call_id, "output": output}
+            continue
+        if message.encrypted_content and not message.content:
+            yield {"type": KIND, "encrypted_content": message.encrypted_content}
             continue
         ours |= {call.id for call in message.tool_calls if call.type not in _CLIENT_SIDE}
         calls = [call for call in message.tool_calls if call.type in _CLIENT_SIDE]

@@ -21,10 +21,10 @@ from gnomon.errors import ConfigError
 from gnomon.log import get_logger
 from gnomon.serve.access import Access
 from gnomon.serve.catalogue import CREATED
-from gnomon.serve.conversation import MAX_TURNS
+from gnomon.serve.compact import pack
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.exchange import Exchange
-from gnomon.serve.grpc.asking import responses_request, shows_tools
+from gnomon.serve.grpc.asking import input_items, responses_request, shows_tools
 from gnomon.serve.grpc.call import AS_OF, Call
 from gnomon.serve.grpc.schema import ENUMS, FILE, MESSAGES, message_class
 from gnomon.serve.grpc.telling import Telling
@@ -249,12 +249,21 @@ class GrpcDoor:
             raise unknown_response(asked.response_id)
         return MESSAGES["DeleteStoredCompletionResponse"](response_id=asked.response_id)
 
-    async def _compact(self, _: Any, call: Call) -> Any:
-        raise ApiError(
-            501,
-            "Contexts are not compacted here.",
-            code="request.compact",
-            hint=f"Send the messages as they are: the last {MAX_TURNS} turns are read.",
+    async def _compact(self, asked: Any, call: Call) -> Any:
+        asked_entry(self._services, asked.model)
+        items = list(input_items(asked.input))
+        packed = pack(self._services, items, call.identity.user_id, param="input")
+        usage = MESSAGES["SamplingUsage"](
+            prompt_tokens=packed.input_tokens,
+            prompt_text_tokens=packed.input_tokens,
+            completion_tokens=packed.output_tokens,
+            total_tokens=packed.input_tokens + packed.output_tokens,
+        )
+        return MESSAGES["CompactContextResponse"](
+            id=self._services.ids.new("cmp"),
+            encrypted_content=packed.text,
+            dropped_message_count=packed.dropped,
+            usage=usage,
         )
 
     # -- Models, Tokenize, Auth ------------------------------------------------
