@@ -28,7 +28,7 @@ _GIVEN_CHARS = 4_000
 _READ_CHARS = 60_000
 _LEXICAL_BEST = 24
 _PER_DOCUMENT = 3
-_LATEST_SEATS = 4
+_NEWEST_BESIDES = 4
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
 _BLOCKS = 3
@@ -259,7 +259,7 @@ def _latest(candidates: Sequence[_Candidate], asked: Plan) -> list[_Candidate]:
     held.sort(key=lambda each: time_of(each[0].found.document), reverse=True)
     for wanted in ({stem(w) for w in asked.subject}, names):
         for c, found in held:
-            if len(newest) >= _LATEST_SEATS:
+            if len(newest) >= _NEWEST_BESIDES:
                 break
             if wanted and wanted <= found:
                 newest.setdefault(c.found.document.seq, c)
@@ -269,7 +269,7 @@ def _latest(candidates: Sequence[_Candidate], asked: Plan) -> list[_Candidate]:
 def _diverse(candidates: list[_Candidate], limit: int, asked: Plan) -> tuple[Passage, ...]:
     """The best, each further passage of one document or of one source at a discount.
 
-    The newest ones of a state have seats among them: their words may be quite other ones.
+    The newest ones of a state come in besides: their words may be quite other ones.
     """
     candidates.sort(key=lambda c: -c.score)
     documents: Counter[str] = Counter()
@@ -282,10 +282,7 @@ def _diverse(candidates: list[_Candidate], limit: int, asked: Plan) -> tuple[Pas
         sources[document.source] += 1
         ranked.append(c)
     ranked.sort(key=lambda c: -c.score)
-    seated = {id(c) for c in _latest(ranked, asked)}
-    free = max(0, limit - len(seated))
-    others = [c for c in ranked if id(c) not in seated][:free]
-    chosen = seated.union(map(id, others))
+    chosen = {id(c) for c in (*ranked[:limit], *_latest(ranked, asked))}
     return tuple(_passage(c) for c in ranked if id(c) in chosen)
 
 
