@@ -38,6 +38,7 @@ OPENAI_PATHS = (
     "/v1/files",
     "/v1/vector_stores",
     "/v1/batches",
+    "/v1/documents/search",
 )
 ANTHROPIC_PATH = "/v1/messages"
 _SHOWN_VALUE_CHARS = 80

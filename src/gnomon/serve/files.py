@@ -19,6 +19,7 @@ from gnomon.errors import ConfigError
 from gnomon.extract.files import FileText, read_file
 from gnomon.extract.text import detect_lang
 from gnomon.files.store import PRIVATE_PURPOSES, SOURCE, Collection, Files, StoredFile, key_of
+from gnomon.index.base import Mode
 from gnomon.index.base import Query as IndexQuery
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.people import identity_of, note
@@ -280,13 +281,15 @@ async def search_store(store_id: str, body: StoreSearch, request: Request) -> Re
 
 
 async def places(
-    services: Services, stores: Sequence[str], text: str, limit: int
+    services: Services, stores: Sequence[str], text: str, limit: int, mode: Mode = "hybrid"
 ) -> list[tuple[StoredFile, Document, float]]:
     """The documents of these stores' files that fit a query best."""
     by_key = {key: file for file in await members(services, stores) for key in file.keys}
     if not by_key or not text.strip():
         return []
-    query = IndexQuery(text=text, sources=(SOURCE,), limit=2_000, recency=0.0, fold=False)
+    query = IndexQuery(
+        text=text, sources=(SOURCE,), limit=2_000, recency=0.0, fold=False, mode=mode
+    )
     hits = (await asyncio.to_thread(services.index.search, query)).hits
     chosen = [hit for hit in hits if hit.key in by_key][:limit]
     found = await asyncio.to_thread(services.record.by_seq, [hit.seq for hit in chosen])
@@ -381,7 +384,8 @@ def _documents(stored: StoredFile, text: FileText) -> list[Document]:
             title=text.title if part.page is None else f"{text.title}, page {part.page}",
             text=part.text,
             lang=lang,
-            extra={"file_id": stored.id, "filename": stored.name},
+            extra={"file_id": stored.id, "filename": stored.name}
+            | ({} if part.page is None else {"page": part.page}),
         )
         for key, part in zip(stored.keys, text.parts, strict=True)
     ]
