@@ -83,7 +83,7 @@ def answer(question: str, sentences: list[str]) -> dict[str, Any]:
         "quote": "Words", "title": "A title", "source": "feed:x",
         "url": "https://news.quillhaven.example/1",
         "author": "", "kind": "article", "lang": "en", "published_at": "2026-01-01T00:00:00Z",
-        "observed_at": "2026-01-01T00:00:00Z", "copies": 1, "copy_sources": [],
+        "observed_at": "2026-01-01T00:00:00Z", "copies": 1, "copy_sources": [], "context": [],
         "saved_url": "/saved/feed:x?version=1",
     }  # fmt: skip
     freshness = {"newest_at": None, "newest_age_s": None, "searched": 9, "silent": []}

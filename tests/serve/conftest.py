@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,9 @@ from gnomon.answer.base import (
     Retrieved,
     Written,
 )
+from gnomon.answer.diff import Differ
 from gnomon.answer.threads import Threads
+from gnomon.answer.watches import Watching, WatchStore
 from gnomon.clock import ManualClock, RandomIds, to_us
 from gnomon.errors import ConfigError
 from gnomon.index.base import Hit, IndexStats, Query, Results
@@ -367,8 +369,22 @@ def house(tmp_path: Path) -> Iterator[House]:
         version="0.1.0",
         demo=FakeDemo(),
     )
+    store = WatchStore(tmp_path / "watches.db")
+    differ = Differ(answerer, services.record, clock, services.ids)
+    watching = Watching(store, differ, clock, services.ids, follow=_nothing, wait_indexed=_indexed)
+    services = replace(services, watching=watching)
     yield House(services, record, index, runner, answerer, threads, clock)
+    store.close()
     threads.close()
+
+
+async def _nothing() -> AsyncGenerator[Entry]:
+    return
+    yield
+
+
+async def _indexed(seq: int) -> bool:
+    return True
 
 
 @asynccontextmanager

@@ -2,40 +2,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 from msgspec import structs
 
-from gnomon.answer.diff import Claim, ClaimChange, Differ
-from gnomon.answer.watches import WatchEvent, Watching, WatchStore
-from gnomon.record.base import Entry
+from gnomon.answer.diff import Claim, ClaimChange
+from gnomon.answer.watches import WatchEvent, WatchStore
 from gnomon.types import Citation
 
 
-@pytest_asyncio.fixture
-async def watched(house: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    """The house with watches, and their store."""
+@pytest.fixture
+def watched(house: Any, tmp_path: Path) -> Iterator[Any]:
+    """The house, and its store of watches opened once more."""
     store = WatchStore(tmp_path / "watches.db")
-
-    async def nothing() -> AsyncGenerator[Entry]:
-        return
-        yield
-
-    async def indexed(seq: int) -> bool:
-        return True
-
-    services = house.services
-    differ = Differ(services.answerer, services.record, services.clock, services.ids)
-    watching = Watching(
-        store, differ, services.clock, services.ids, follow=nothing, wait_indexed=indexed
-    )
-    yield replace(house, services=replace(services, watching=watching)), store
+    yield house, store
     store.close()
 
 

@@ -49,6 +49,8 @@ export function App() {
     [client],
   );
   if (shared) return <Alone page={SharedPage} />;
+  // Whether a sign-in is wanted decides what may be asked for at all.
+  if (session.isPending) return <Waiting label="Opening" />;
   if (session.data && !session.data.signed_in && session.data.sign_in_needed) {
     return <Alone page={SignInPage} />;
   }

@@ -1,7 +1,7 @@
 /** A citation: a pill with the site's name, and a card with the quoted words in their context. */
 import { useQuery } from "@tanstack/react-query";
 import { Popover } from "radix-ui";
-import { useEffect, useRef, useState } from "react";
+import { createContext, useContext, useEffect, useRef, useState } from "react";
 import { call, problemOf } from "../api/client";
 import type { Citation, Verdict } from "../api/types";
 import { calm, leadsOut, Outward, points, savedPath, siteName, Words } from "../ui/text";
@@ -9,6 +9,7 @@ import { Time } from "../ui/time";
 import { VERDICTS } from "./verdict";
 
 const CONTEXT = 140;
+const CONTEXTS: Record<string, string> = { answers: "In answer to", quotes: "Quoting" };
 const OPEN_MS = 120;
 const CLOSE_MS = 180;
 
@@ -24,6 +25,9 @@ document.addEventListener(
   },
   { capture: true },
 );
+
+/** Whether whoever reads may open documents; a shared page is for anybody. */
+export const MayOpen = createContext(true);
 
 interface PillProps {
   citation: Citation;
@@ -109,7 +113,9 @@ interface Read {
 }
 
 function Card({ citation, verdict, name }: PillProps & { name: string }) {
+  const mayOpen = useContext(MayOpen);
   const read = useQuery({
+    enabled: mayOpen,
     queryKey: ["document", citation.key, citation.version],
     queryFn: () =>
       call<Read>(`/v1/documents/${encodeURIComponent(citation.key)}`, {
@@ -137,6 +143,13 @@ function Card({ citation, verdict, name }: PillProps & { name: string }) {
           <Words>{citation.title}</Words>
         </p>
       )}
+      {citation.context.map((said) => (
+        <p className="context" key={said.key} dir="auto">
+          {CONTEXTS[said.relation] ?? said.relation}{" "}
+          {said.author && <Words>{`${said.author}: `}</Words>}
+          <q>{calm(said.text)}</q>
+        </p>
+      ))}
       <blockquote dir="auto">
         {read.data ? (
           <InContext text={read.data.document.text} citation={citation} />

@@ -38,7 +38,7 @@ export function Progress({ turn, onStop }: { turn: Turn; onStop: () => void }) {
       </summary>
       <ol>
         {turn.steps.map((step) => (
-          <li key={step.text}>
+          <li key={`${step.atMs} ${step.text}`}>
             {calm(step.text)} <span className="elapsed">{(step.atMs / 1000).toFixed(1)} s</span>
           </li>
         ))}

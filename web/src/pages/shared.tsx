@@ -5,6 +5,7 @@ import { useRoute } from "wouter";
 import { call } from "../api/client";
 import type { Thread } from "../api/types";
 import { Evidence } from "../ask/evidence";
+import { MayOpen } from "../ask/pill";
 import { Talk, type Turn } from "../ask/thread";
 import { Body, Freshness } from "../ask/turn";
 import { calm } from "../ui/text";
@@ -35,19 +36,21 @@ export function SharedPage() {
   }
   if (!found.data) return <Waiting rows={4} label="Opening the conversation" />;
   return (
-    <div className="page talk">
-      <Head
-        title={calm(found.data.title)}
-        about={
-          <>
-            Shared to be read. Last answer <Time at={found.data.updated_at} />.
-          </>
-        }
-      />
-      {turns.map((turn) => (
-        <Read key={turn.key} turn={turn} />
-      ))}
-    </div>
+    <MayOpen value={false}>
+      <div className="page talk">
+        <Head
+          title={calm(found.data.title)}
+          about={
+            <>
+              Shared to be read. Last answer <Time at={found.data.updated_at} />.
+            </>
+          }
+        />
+        {turns.map((turn) => (
+          <Read key={turn.key} turn={turn} />
+        ))}
+      </div>
+    </MayOpen>
   );
 }
 
