@@ -147,4 +147,4 @@ async def test_what_cannot_be_watched_is_refused(house: Any, tmp_path: Path) -> 
     damaged.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
     with pytest.raises(StoreError) as broken:
         WatchStore(damaged)
-    assert broken.value.code == "watches.damaged"
+    assert broken.value.code == "store.file"

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from gnomon.clock import Clock, Ids, from_us, to_us
+from gnomon.database import Database
 from gnomon.errors import ConfigError
-from gnomon.files.sqlite import Database
 
 MAX_NOTES = 100
 MAX_NOTE_CHARS = 500

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 from msgspec import structs
 
@@ -25,6 +23,7 @@ from gnomon.answer.diff import ClaimChange, Differ
 from gnomon.answer.threads import Pins
 from gnomon.answer.words import content, stems
 from gnomon.clock import Clock, Ids
+from gnomon.database import Database
 from gnomon.errors import ContentError, GnomonError, StoreError
 from gnomon.log import get_logger
 from gnomon.record.base import Entry
@@ -42,7 +41,6 @@ CREATE TABLE IF NOT EXISTS event (
   watch TEXT NOT NULL, n INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (watch, n)
 ) WITHOUT ROWID;
 """
-_VERSION = 1
 _log = get_logger()
 
 
@@ -83,19 +81,7 @@ class WatchStore:
         """Open or create it. Raises StoreError."""
         self._path = path
         self._pins = pins
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = apsw.Connection(str(path))
-            self._db.set_busy_timeout(5_000)
-            self._db.pragma("journal_mode", "wal")
-            if self._db.pragma("user_version") > _VERSION:
-                raise self._damaged(ValueError("a newer Gnomon wrote it"))
-            with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", _VERSION)
-        except (apsw.Error, OSError) as error:
-            raise self._damaged(error) from error
+        self._db = Database(path, _SCHEMA)
 
     def save(self, watch: Watch, *events: WatchEvent) -> None:
         """Store it as it stands, with what changed, in one transaction."""
@@ -108,31 +94,27 @@ class WatchStore:
         }
         if self._pins is not None and cited:
             self._pins.pin(f"{watch.id}/{events[-1].n}", sorted(cited))
-        try:
-            with self._lock, self._db:
-                self._db.execute(
-                    "INSERT INTO watch(id, owner, number, content) VALUES "
-                    "(?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM watch), ?3) "
-                    "ON CONFLICT(id) DO UPDATE SET content = ?3",
-                    (watch.id, watch.owner, msgspec.msgpack.encode(watch)),
-                )
-                for event in events:
-                    self._db.execute(
-                        "INSERT INTO event VALUES (?, ?, ?)",
-                        (watch.id, event.n, msgspec.msgpack.encode(event)),
-                    )
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+        kept = (
+            "INSERT INTO watch(id, owner, number, content) VALUES "
+            "(?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM watch), ?3) "
+            "ON CONFLICT(id) DO UPDATE SET content = ?3",
+            (watch.id, watch.owner, msgspec.msgpack.encode(watch)),
+        )
+        told = (
+            ("INSERT INTO event VALUES (?, ?, ?)", (watch.id, e.n, msgspec.msgpack.encode(e)))
+            for e in events
+        )
+        self._db.write(kept, *told)
 
     def get(self, id: str, owner: str | None = None) -> Watch | None:
         """The watch; None if there is none, or it is not the owner's."""
-        rows = self._rows("SELECT content FROM watch WHERE id = ?", (id,))
+        rows = self._db.read("SELECT content FROM watch WHERE id = ?", (id,))
         watch = self._decoded(rows[0][0], Watch) if rows else None
         return watch if watch is not None and owner in (None, watch.owner) else None
 
     def list(self, owner: str | None = None) -> list[Watch]:
         """An owner's watches, or everybody's; the newest first."""
-        rows = self._rows(
+        rows = self._db.read(
             "SELECT content FROM watch WHERE ?1 IS NULL OR owner = ?1 ORDER BY number DESC",
             (owner,),
         )
@@ -142,7 +124,7 @@ class WatchStore:
         self, id: str, *, before: int | None = None, limit: int = 50
     ) -> Sequence[WatchEvent]:
         """What changed, the newest first."""
-        rows = self._rows(
+        rows = self._db.read(
             "SELECT content FROM event WHERE watch = ?1 AND (?2 IS NULL OR n < ?2) "
             "ORDER BY n DESC LIMIT ?3",
             (id, before, limit),
@@ -151,37 +133,28 @@ class WatchStore:
 
     def delete(self, id: str) -> None:
         """Forget it, and release what its events cite."""
-        numbers = self._rows("SELECT n FROM event WHERE watch = ?", (id,))
-        self._rows("DELETE FROM event WHERE watch = ?", (id,))
-        self._rows("DELETE FROM watch WHERE id = ?", (id,))
+        numbers = self._db.read("SELECT n FROM event WHERE watch = ?", (id,))
+        self._db.write(
+            ("DELETE FROM event WHERE watch = ?", (id,)),
+            ("DELETE FROM watch WHERE id = ?", (id,)),
+        )
         if self._pins is not None:
             for (n,) in numbers:
                 self._pins.unpin(f"{id}/{n}")
 
     def close(self) -> None:
         """Release the file. Idempotent."""
-        with self._lock:
-            self._db.close()
-
-    def _rows(self, sql: str, bound: tuple[Any, ...]) -> Any:
-        try:
-            with self._lock, self._db:
-                return list(self._db.execute(sql, bound))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+        self._db.close()
 
     def _decoded(self, packed: bytes, form: Any) -> Any:
         try:
             return msgspec.msgpack.decode(packed, type=form)
         except msgspec.DecodeError as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The watches in {self._path} cannot be used: {error}.",
-            code="watches.damaged",
-            hint="Move that file away; only watches are lost.",
-        )
+            raise StoreError(
+                f"The watches in {self._path} cannot be used: {error}.",
+                code="watches.damaged",
+                hint="Move that file away; only watches are lost.",
+            ) from error
 
 
 class Watching:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from gnomon.accounts.base import Identity
-from gnomon.files.sqlite import Database
+from gnomon.database import Database
 
 Status = Literal[
     "validating",
