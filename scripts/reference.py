@@ -28,6 +28,13 @@ def settings_page() -> str:
         "`GNOMON_SECTION__NAME` in the environment. `gnomon config show` prints every value",
         "with its origin. Secrets come from the environment or from a file only.",
         "",
+        "The settings file is the one that `--config` or `GNOMON_CONFIG` names, else `gnomon.toml`",
+        "in the current folder, else the one in the home. The page's Settings and `PATCH",
+        "/v1/settings` write to it and keep its comments; a secret that is pasted there goes to a",
+        "file of its own under `secrets/` in the home, readable by its owner alone. Changes count",
+        "from the next start. What a flag or the environment sets, and paths of files, are not",
+        "changed over HTTP.",
+        "",
         "| key | default | meaning |",
         "|---|---|---|",
     ]

@@ -56,7 +56,7 @@ from gnomon.serve.app import create_app
 from gnomon.serve.guard import check_bind
 from gnomon.serve.sealing import home_key
 from gnomon.serve.services import Services
-from gnomon.settings import Settings
+from gnomon.settings import Loaded, Settings
 from gnomon.sources.registry import Registry
 from gnomon.types import Document, Purge, SourceConfig, Upsert
 
@@ -74,18 +74,19 @@ _ALL_INDEXED_S = 600.0
 
 
 # -- serving -----------------------------------------------------------------
-def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+def serve(loaded: Loaded, *, announce: Callable[[str], None]) -> None:
     """Follow the sources and serve until interrupted; `announce` gets the address once it answers.
 
     Raises ConfigError for a port in use or an open address without a key, and StoreError at once
     when our own store turns out to be damaged.
     """
+    settings = loaded.settings
     accounts = _accounts(settings, SystemClock())
     try:
         check_bind(settings, admins=accounts.any_way_in())
     finally:
         accounts.close()
-    asyncio.run(_serve(settings, announce, follow=True))
+    asyncio.run(_serve(settings, announce, follow=True, loaded=loaded))
 
 
 def _accounts(settings: Settings, clock: Clock) -> Accounts:
@@ -137,6 +138,7 @@ async def _serve(
     follow: bool,
     until: threading.Event | None = None,
     token: str = "",
+    loaded: Loaded | None = None,
 ) -> None:
     token = token or secrets.token_urlsafe(32)
     sys.setswitchinterval(TURN_S)
@@ -147,7 +149,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         house = await stack.enter_async_context(opened(settings, follow=follow))
-        doors = create_app(house.services(on_damage=failures.append, token=token))
+        doors = create_app(house.services(failures.append, token, loaded))
         stack.push_async_callback(doors.state.jobs.aclose)
         stack.push_async_callback(doors.state.batches.aclose)
         doors.state.batches.wake()
@@ -289,7 +291,12 @@ class House:
             clock=self.clock,
         )
 
-    def services(self, on_damage: Callable[[StoreError], None], token: str = "") -> Services:
+    def services(
+        self,
+        on_damage: Callable[[StoreError], None],
+        token: str = "",
+        loaded: Loaded | None = None,
+    ) -> Services:
         """What the doors need."""
         return Services(
             record=self.record,
@@ -315,6 +322,7 @@ class House:
             oidc=self._provider(),
             seal=home_key(self.settings.home / "seal.key"),
             token=token,
+            loaded=loaded,
             fatal=on_damage,
         )
 

@@ -60,7 +60,10 @@ def _options(
         Path | None, typer.Option(help="Folder under which Gnomon keeps everything.")
     ] = None,
     config_file: Annotated[
-        Path | None, typer.Option("--config", help="Settings file; default ./gnomon.toml.")
+        Path | None,
+        typer.Option(
+            "--config", help="Settings file; default ./gnomon.toml, else the one in the home."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="A setting as KEY=VALUE; repeatable.")
@@ -121,7 +124,7 @@ def up(
 
     # An interrupt is how a server is meant to end.
     with suppress(KeyboardInterrupt):
-        serve(loaded.settings, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
+        serve(loaded, announce=lambda url: print(f"Gnomon is at {url}", flush=True))
 
 
 @app.command()

@@ -285,6 +285,9 @@ class Loaded(_Section):
 
     settings: Settings
     origins: Mapping[str, str]
+    flags: Mapping[str, Any] = {}
+    file: Path | None = None
+    """The settings file that was read, if any."""
 
 
 def load(
@@ -292,19 +295,23 @@ def load(
     *,
     env: Mapping[str, str] | None = None,
     file: Path | None = None,
+    text: str | None = None,
 ) -> Loaded:
     """Read the settings. `flags` maps dotted keys (`server.port`) to values; None is not set.
 
-    `file` defaults to `$GNOMON_CONFIG`, else `gnomon.toml` in the current folder, if it exists.
-    Raises ConfigError that names the key, the value and what to do.
+    `file` defaults to `$GNOMON_CONFIG`, else `gnomon.toml` in the current folder, else the one in
+    the home, if it exists. `text` stands for what `file` would say instead. Raises ConfigError
+    that names the key, the value and what to do.
     """
     env = os.environ if env is None else env
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
     given = {k: (v, f"flag --{k}") for k, v in (flags or {}).items() if v is not None}
-    for layer in (_from_file(_config_path(file, env)), _from_env(env), given):
+    if text is None:
+        file = _config_path(file, env, (flags or {}).get("home"))
+    for layer in (_from_file(file, text), _from_env(env), given):
         for key, (value, source) in layer.items():
-            _known(key, source)
+            check_known(key, source)
             _put(tree, key, value)
             origins[key] = source
     _read_secret_files(tree, origins)
@@ -312,7 +319,7 @@ def load(
         settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, origins) from None
-    return Loaded(settings=settings, origins=origins)
+    return Loaded(settings=settings, origins=origins, flags=dict(flags or {}), file=file)
 
 
 def fields() -> Iterator[tuple[str, Any]]:
@@ -360,7 +367,7 @@ def _plain(value: Any) -> str:
     return str(value) if value != "" else '""'
 
 
-def _config_path(file: Path | None, env: Mapping[str, str]) -> Path | None:
+def _config_path(file: Path | None, env: Mapping[str, str], home: Path | str | None) -> Path | None:
     if file is None and env.get(f"{ENV_PREFIX}CONFIG"):
         file = Path(env[f"{ENV_PREFIX}CONFIG"])
     if file is not None:
@@ -372,15 +379,16 @@ def _config_path(file: Path | None, env: Mapping[str, str]) -> Path | None:
                 file=str(file),
             )
         return file
-    default = Path("gnomon.toml")
-    return default if default.is_file() else None
+    home = home or env.get(f"{ENV_PREFIX}HOME") or Settings().home
+    places = (Path("gnomon.toml"), Path(home) / "gnomon.toml")
+    return next((place for place in places if place.is_file()), None)
 
 
-def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
+def _from_file(path: Path | None, text: str | None) -> dict[str, tuple[Any, str]]:
     if path is None:
         return {}
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8") if text is None else text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} is not valid TOML: {error}.",
@@ -396,7 +404,7 @@ def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
         else:
             flat[key] = (value, str(path))
     for key, (_, source) in flat.items():
-        if key in _SECRETS:
+        if key in SECRETS:
             raise ConfigError(
                 f"{key} is a secret and must not stand in {source}.",
                 code="config.secret_in_file",
@@ -424,7 +432,8 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
         tree[section] = value
 
 
-def _known(key: str, source: str) -> None:
+def check_known(key: str, source: str) -> None:
+    """Raise ConfigError with the nearest name if there is no setting `key`."""
     known = [k for k, _ in fields()]
     if key in known:
         return
@@ -436,7 +445,7 @@ def _known(key: str, source: str) -> None:
 
 
 def _read_secret_files(tree: dict[str, Any], origins: dict[str, str]) -> None:
-    for key in _SECRETS:
+    for key in SECRETS:
         section, _, name = key.partition(".")
         path = tree.get(section, {}).get(f"{name}_file")
         if not path or key in origins:
@@ -459,7 +468,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     key = ".".join(str(part) for part in first["loc"][:2])
     if key not in origins:
         key = key.split(".")[0] if key.split(".")[0] in origins else key
-    shown = "(hidden)" if key in _SECRETS else repr(first["input"])
+    shown = "(hidden)" if key in SECRETS else repr(first["input"])
     field = dict(fields()).get(key)
     hint = f"{field.description}" if field is not None else "`gnomon config show` lists all keys."
     if field is not None and choices(field):
@@ -476,4 +485,4 @@ def _env_name(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-_SECRETS = tuple(k for k, f in fields() if "SecretStr" in str(f.annotation))
+SECRETS = tuple(k for k, f in fields() if "SecretStr" in str(f.annotation))

@@ -42,6 +42,7 @@ _NEEDS = (
     # (methods, beginning of the path, scope); the first that fits decides.
     ("*", "/v1/users", "admin"),
     ("*", "/v1/audit", "admin"),
+    ("*", "/v1/settings", "admin"),
     ("*", "/metrics", "read"),
     ("*", "/v1/memory", "ask"),
     ("W", "/v1/sources", "sources"),

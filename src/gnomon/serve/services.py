@@ -22,7 +22,7 @@ from gnomon.index.base import Index
 from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
 from gnomon.models.served import Served
 from gnomon.record.base import Entry, Record
-from gnomon.settings import Settings
+from gnomon.settings import Loaded, Settings
 from gnomon.types import Answer, Change, SourceConfig, SourceState
 
 
@@ -230,5 +230,7 @@ class Services:
     """The home's key: signs what clients keep for us."""
     token: str = ""
     """A key that this process made up for the commands of the same user; opens everything."""
+    loaded: Loaded | None = None
+    """The settings with their origins, where they can be changed through this server."""
     fatal: Callable[[StoreError], None] | None = None
     """Told when a request meets damage in our own store, so that the process can stop."""
