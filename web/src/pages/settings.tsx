@@ -12,6 +12,7 @@ import { KeysPart } from "./access-keys";
 import { bytes } from "./gate";
 import { MemoryPart } from "./memory";
 import { Head, Part, tell } from "./parts";
+import { SettingsTree } from "./settings-tree";
 
 const THEMES: [Theme, string][] = [
   ["system", "As the system"],
@@ -34,6 +35,7 @@ export function SettingsPage() {
       <Appearance />
       <MemoryPart />
       {guest && role && role !== "admin" && <KeysPart scopes={SCOPES[role] ?? []} />}
+      <SettingsTree />
       <About />
     </div>
   );
