@@ -310,6 +310,7 @@ class House:
             settings=self.settings,
             identify=self.identify,
             survey=self.survey,
+            examine=self.registry.examine,
             version=__version__,
             demo=self.demo,
             accounts=self.accounts,

@@ -23,11 +23,15 @@ from gnomon.serve.search import Moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event
 from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
+from gnomon.sources.opml import read_opml
 from gnomon.types import RELIABILITY, SourceConfig
 
 router = APIRouter(tags=["Sources"], route_class=JsonRoute)
 
 MAX_NAME_CHARS = 200
+MAX_TEXT_CHARS = 2_000
+MAX_RECOGNISED = 200
+"""Sources of a list that are told one by one."""
 _READS_FILES = ("replay",)
 """Connectors that read the server's own files."""
 
@@ -37,8 +41,8 @@ class NewSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str | None = Field(None, max_length=2_000)
-    text: str | None = Field(None, max_length=2_000)
+    url: str | None = Field(None, max_length=MAX_TEXT_CHARS)
+    text: str | None = Field(None, max_length=MAX_TEXT_CHARS)
     name: str | None = Field(None, max_length=MAX_NAME_CHARS)
     title: str | None = Field(None, max_length=MAX_NAME_CHARS)
     type: str | None = Field(None, max_length=50, description="A connector, such as `bluesky`.")
@@ -46,6 +50,14 @@ class NewSource(BaseModel):
         default={}, description="The connector's settings. Secrets may be `env:NAME`."
     )
     keep_days: int | None = Field(None, ge=1, le=36_500, description="Forget what is older.")
+
+
+class Pasted(BaseModel):
+    """What somebody pasted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(min_length=1, max_length=900_000)
 
 
 class ChangedSource(BaseModel):
@@ -96,6 +108,45 @@ async def add_source(body: NewSource, request: Request) -> Response:
         )
     await services.runner.add(config)
     return JsonResponse(_described(services, config), status_code=201)
+
+
+@router.post("/v1/sources/recognise", summary="Look what a text would follow")
+async def recognise_source(body: Pasted, request: Request) -> Response:
+    """What an address, a handle or the text of an OPML list is, without following it.
+
+    `problem` says what keeps a source from being followed as it is; `keys` names the secrets that
+    its connector can use. An address is looked up, as it would be to follow it.
+    """
+    services = services_of(request)
+    text = body.text.strip()
+    if text.startswith("<"):
+        listed = await asyncio.to_thread(read_opml, text.encode())
+        found: Sequence[SourceConfig] = listed.configs
+    else:
+        if len(text) > MAX_TEXT_CHARS:
+            raise bad_request(
+                f"text has {len(text):,} characters: that is neither an address nor a handle.",
+                param="text",
+            )
+        found = await _wanted(NewSource(text=text), services)
+    followed = {c.name for c in await asyncio.to_thread(services.record.sources)}
+    return JsonResponse(
+        {
+            "count": len(found),
+            "known": sum(config.name in followed for config in found),
+            "sources": [
+                {
+                    "name": config.name,
+                    "type": config.type,
+                    "title": config.title,
+                    "url": url if is_web(url := str(config.settings.get("url", ""))) else "",
+                    "followed": config.name in followed,
+                }
+                | (services.examine(config) if services.examine else {"problem": "", "keys": []})
+                for config in found[:MAX_RECOGNISED]
+            ],
+        }
+    )
 
 
 async def _wanted(body: NewSource, services: Services) -> Sequence[SourceConfig]:

@@ -217,6 +217,8 @@ class Services:
     version: str
     survey: Callable[[str], Awaitable[Sequence[SourceConfig]]] | None = None
     """Like `identify`, for whoever can follow a whole list at once."""
+    examine: Callable[[SourceConfig], dict[str, Any]] | None = None
+    """What keeps a source from being followed (`problem`), and the secrets it can use (`keys`)."""
     demo: Demo | None = None
     accounts: Accounts | None = None
     runs: Runs | None = None

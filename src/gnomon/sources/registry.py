@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import entry_points
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -107,6 +108,21 @@ class Registry:
                 source=config.name,
                 key=key,
             ) from None
+
+    def examine(self, config: SourceConfig) -> dict[str, Any]:
+        """What keeps a source from being followed, if anything, and the secrets it can use."""
+        problem = ""
+        try:
+            self.settings(config)
+        except ConfigError as error:
+            problem = str(error)
+        fields = self.specs[config.type].settings.model_fields if config.type in self.specs else {}
+        keys = [
+            {"name": name, "description": field.description or "", "set": name in config.settings}
+            for name, field in fields.items()
+            if "SecretStr" in str(field.annotation)
+        ]
+        return {"problem": problem, "keys": keys}
 
     def identify(self, text: str) -> SourceConfig:
         """The source that a pasted address, handle or path means, judged by its form alone.

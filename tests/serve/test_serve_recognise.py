@@ -1,0 +1,56 @@
+"""Looking what a text would follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gnomon.sources.registry import Registry
+
+OPML = """<?xml version="1.0"?><opml version="2.0"><body>
+<outline text="One" type="rss" xmlUrl="https://one.example/feed"/>
+<outline text="Two" type="rss" xmlUrl="https://two.example/feed"/></body></opml>"""
+
+
+async def test_an_address_is_told_and_not_followed(house: Any) -> None:
+    async with house.client() as http:
+        before = (await http.get("/v1/sources")).json()["sources"]
+        said = (
+            await http.post("/v1/sources/recognise", json={"text": "https://www.example.org"})
+        ).json()
+        assert (await http.get("/v1/sources")).json()["sources"] == before
+    assert (said["count"], said["known"]) == (1, 1)
+    (source,) = said["sources"]
+    assert source["type"] == "feed" and source["followed"]
+    assert source["url"] == "https://www.example.org"
+
+
+async def test_the_text_of_a_list_is_counted(house: Any) -> None:
+    async with house.client() as http:
+        said = (await http.post("/v1/sources/recognise", json={"text": OPML})).json()
+        assert (said["count"], said["known"]) == (2, 0)
+        assert [s["title"] for s in said["sources"]] == ["One", "Two"]
+        assert (await http.post("/v1/sources/recognise", json={"text": "<nothing"})).is_error
+
+
+@pytest.mark.parametrize("text", ["", "wat", "x" * 3_000])
+async def test_what_is_nothing_is_refused(house: Any, text: str) -> None:
+    async with house.client() as http:
+        reply = await http.post("/v1/sources/recognise", json={"text": text})
+    assert reply.status_code == 400 and reply.json()["detail"]
+
+
+async def test_the_secrets_that_a_connector_can_use_are_named(house: Any) -> None:
+    registry = Registry.installed()
+
+    async def identify(text: str) -> Any:
+        return registry.identify(text)
+
+    services = replace(house.services, identify=identify, examine=registry.examine)
+    async with replace(house, services=services).client() as http:
+        said = (await http.post("/v1/sources/recognise", json={"text": "x:@example"})).json()
+    (source,) = said["sources"]
+    assert source["type"] == "x"
+    assert {"bearer_token", False} <= set(source["keys"][0].values())
