@@ -7,6 +7,7 @@ import { say } from "../ui/notices";
 import { calm } from "../ui/text";
 import { Trouble } from "../ui/trouble";
 import { feedsOf, followAll, type Outcome } from "./opml";
+import { Preview, type Recognised } from "./recognised";
 
 interface Added {
   name?: string;
@@ -20,6 +21,19 @@ export function AddSource() {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  const [found, setFound] = useState<{ text: string; said: Recognised } | null>(null);
+  const look = async () => {
+    setBusy(true);
+    setError(null);
+    try {
+      const asked = { text: text.trim() };
+      setFound({ text, said: await call("/v1/sources/recognise", { body: asked }) });
+    } catch (problem) {
+      setError(problem);
+    } finally {
+      setBusy(false);
+    }
+  };
   const follow = async () => {
     setBusy(true);
     setError(null);
@@ -58,11 +72,20 @@ export function AddSource() {
         <button type="submit" className="primary" disabled={!text.trim() || busy}>
           {busy ? "Looking…" : "Follow"}
         </button>
+        <button
+          type="button"
+          className="quiet"
+          disabled={!text.trim() || busy}
+          onClick={() => void look()}
+        >
+          Look first
+        </button>
       </div>
       <div className="facts">
         A site finds its feed by itself. The address of an OPML list brings all its feeds; so does{" "}
         <OpmlFile onError={setError} />
       </div>
+      {found?.text === text && <Preview found={found.said} />}
       {error !== null && <Trouble error={error} />}
     </form>
   );
