@@ -71,6 +71,14 @@ def train(
     config: Config,
     name: Annotated[str, typer.Option(help="The run's name; default: the file's.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    launcher: Annotated[str, typer.Option(help="local, or slurm: write a batch script.")] = "local",
+    nodes: Annotated[int, typer.Option(min=1, help="Of the Slurm job.")] = 1,
+    gpus_per_node: Annotated[int, typer.Option(min=1, help="Of the Slurm job.")] = 8,
+    time: Annotated[str, typer.Option(help="Slurm's time limit; then it is queued again.")] = (
+        "24:00:00"
+    ),
+    partition: Annotated[str, typer.Option(help="Slurm's partition.")] = "",
+    submit: Annotated[bool, typer.Option("--submit", help="Hand the script to sbatch.")] = False,
 ) -> None:
     """Train a model, or go on where a run was stopped."""
     from gnomon.clock import SystemClock
@@ -78,9 +86,14 @@ def train(
     from gnomon.train.need import need
 
     read = read_config(config)
+    folder = _home() / (name or config.stem)
+    if launcher == "slurm":
+        _slurm(config, folder, nodes, gpus_per_node, time, partition, submit=submit)
+        return
+    if launcher != "local":
+        raise ConfigError(f"There is no launcher {launcher!r}.", hint="Name local or slurm.")
     need("torch", "tensorboard")
     log.configure(load().settings.log)
-    folder = _home() / (name or config.stem)
     if workers > 1:
         from gnomon.train.launch import launch
 
@@ -93,6 +106,19 @@ def train(
         if sys.stderr.isatty():
             sys.stderr.write("\n")
     print(f"{folder} is trained. See `gnomon runs {folder.name} --html report.html`.")
+
+
+def _slurm(
+    config: Path, folder: Path, nodes: int, gpus: int, time: str, partition: str, *, submit: bool
+) -> None:
+    from gnomon.train import slurm
+
+    job = slurm.Job(nodes=nodes, gpus_per_node=gpus, time=time, partition=partition)
+    script = slurm.write_script(job, config, folder)
+    if submit:
+        print(f"Slurm job {slurm.submit(script)} trains {folder.name}.")
+    else:
+        print(f"Wrote {script}. On the cluster's login node, run: sbatch {script}")
 
 
 @forge.command()

@@ -18,6 +18,16 @@ _PR_SET_PDEATHSIG = 1
 LAUNCHER_PID = "TRAIN_LAUNCHER_PID"
 """The environment variable in which the launcher leaves its process id."""
 
+STOP_FILE = "TRAIN_STOP_FILE"
+"""The environment variable that names a file: once it exists, workers save and end."""
+
+
+class Stopped(GnomonError):
+    """The run was asked to end early; its checkpoint is saved."""
+
+    exit_status = 0
+    default_code = "train.stopped"
+
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its launcher ends.

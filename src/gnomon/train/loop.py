@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import msgspec
 import torch
@@ -27,6 +28,7 @@ from gnomon.train.checkpoint import CheckpointLost, Checkpoints, Progress, finge
 from gnomon.train.config import Faults, RunConfig
 from gnomon.train.data import Windows
 from gnomon.train.fence import Fence
+from gnomon.train.launch import STOP_FILE, Stopped
 from gnomon.train.models.transformer import Transformer
 from gnomon.train.optim import optimizers
 from gnomon.train.shards import INDEX, TokenShards, write_durably
@@ -78,6 +80,8 @@ def train(
                 progress.bad = 0 if verdict == "good" else progress.bad
             if progress.step % config.checkpoint.every == 0 or run.is_last(progress):
                 run.save(progress)
+            if met.asked_to_stop and not run.is_last(progress):
+                run.stop(progress)
         return run.finish(progress)
 
 
@@ -88,6 +92,7 @@ class Met:
     loss: float
     gradient_norm: torch.Tensor
     load: list[float]
+    asked_to_stop: bool = False
 
     @property
     def finite(self) -> bool:
@@ -177,6 +182,7 @@ class Run:
         config, device = self.config, self.world.device
         parts = torch.split(tokens.to(device), self.micro)
         sums = torch.zeros(1 + max(1, config.model.experts), device=device)
+        asked = torch.tensor([float(self.world.first and _asked_to_stop())], device=device)
         for number, part in enumerate(parts):
             self.model.set_requires_gradient_sync(number == len(parts) - 1)  # type: ignore[operator]
             inputs, targets = part[:, :-1], part[:, 1:]
@@ -190,11 +196,12 @@ class Run:
             whole = loss + (extras * weights).sum() / config.data.batch
             (whole * self.world.size).backward()  # sharding averages over the workers
             sums += torch.cat((loss.detach().reshape(1), load.detach()))
-        self.world.sum(sums)
+        sums = self.world.sum(torch.cat((sums, asked)))  # all learn of it at the same step
+        sums, stop = sums[:-1], sums[-1].item() > 0
         found = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
         norm = gathered(torch.nn.utils.get_total_norm(found))
         load = sums[1:] / sums[1:].sum().clamp(min=1)
-        return Met(sums[0].item(), norm, load.tolist() if config.model.experts else [])
+        return Met(sums[0].item(), norm, load.tolist() if config.model.experts else [], stop)
 
     def update(self, met: Met, rate: float) -> None:
         """Clip the gradients and step."""
@@ -239,6 +246,14 @@ class Run:
         """Begin a checkpoint; waits for the one before."""
         with self._disk_trouble():
             self.checkpoints.save(self.model, self.optimizers, progress)
+
+    def stop(self, progress: Progress) -> NoReturn:
+        """Save and end, as asked. Raises CheckpointLost if that failed, whatever is set."""
+        self.checkpoints.wait()
+        if progress.step % self.config.checkpoint.every:
+            self.checkpoints.save(self.model, self.optimizers, progress)
+            self.checkpoints.wait()
+        raise Stopped(f"Asked to stop: saved at step {progress.step}.")
 
     @contextmanager
     def _disk_trouble(self) -> Iterator[None]:
@@ -296,6 +311,11 @@ def _opened(
             yield run
     finally:
         run.checkpoints.close()
+
+
+def _asked_to_stop() -> bool:
+    file = os.environ.get(STOP_FILE)
+    return file is not None and Path(file).exists()
 
 
 def _spoilt(step: int, met: Met) -> GnomonError:
