@@ -134,12 +134,12 @@ async def test_links_of_posts_are_opened_and_recorded(town: Town, tmp_path: Path
     )
     web = Web({"https://news.example/bridge": page})
     town.put(
-        9.2, "The harbour bridge is open: https://news.example/bridge.", kind="post",
-        source="board",
+        9.2, "The harbour bridge will close for repairs: https://news.example/bridge.",
+        kind="post", source="board",
     )  # fmt: skip
     async with runs(town, tmp_path, engine(town, web=web)) as managed:
         run = await managed.start(
-            "Is the harbour bridge open or closed?", owner="a", budget=Budget()
+            "When will the harbour bridge close for repairs?", owner="a", budget=Budget()
         )
         done = await whole(managed, run)
     assert web.asked == ["https://news.example/bridge"]

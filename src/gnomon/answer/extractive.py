@@ -11,7 +11,7 @@ import asyncio
 import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from gnomon.answer import facts
 from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.bearing import announces, bears, measured, stood_for
-from gnomon.answer.check import Embed, disagrees
+from gnomon.answer.check import Embed, disagrees, kindred
 from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.judgement import (
@@ -56,6 +56,9 @@ _BESIDE = 0.3
 _FREE = ("reason", "text", "list", "definition")
 _RIVALS_FROM = 0.7
 _OLDER = 0.7
+_ONE_TURN = timedelta(hours=1)
+_LONE = 0.9
+"""What hearsay or a lone post weighs where a reliable origin tells as much."""
 _AS_MUCH = 0.9
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
@@ -356,8 +359,11 @@ def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     if newest is None:
         return ranked
     for c in ranked:
-        if c.time < newest:
+        # Reports of one hour tell the same turn of events: among these the plainest leads.
+        if newest - c.time > _ONE_TURN:
             c.likelihood *= _OLDER
+        if not c.reliable:
+            c.likelihood *= _LONE
     return sorted(ranked, key=lambda c: -c.likelihood)
 
 
@@ -367,6 +373,10 @@ def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
     if newer.signals.named < older.signals.named:
         return False  # another team's score, another road's closure
     if not disagrees(newer.text, older.text):
+        return False
+    # What was found at the bridge does not say whether it is open.
+    states = {term for term in plan.terms if kindred(term)}
+    if older.reliable and older.stems & states and not newer.stems & states:
         return False
     topic = set(plan.terms)
     shared = newer.stems & older.stems
