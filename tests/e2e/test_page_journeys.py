@@ -113,7 +113,9 @@ async def test_6_survive_a_refresh(town: str, opened: Any, look: Any) -> None:
         assert await page.get_by_role("heading", name=question).count() == 1
         assert await page.locator(".turn").count() == 1
         await ask(page, "Since when?")
-        await page.locator(".turn").nth(1).wait_for()
+        # The second step begins when the question was understood.
+        steps = page.locator(".turn").nth(1).locator(".progress li")
+        await steps.nth(1).wait_for(state="attached")
         await page.reload()
         await page.locator(".turn").nth(1).locator(".freshness").wait_for()
         assert await page.locator(".turn").count() == 2
