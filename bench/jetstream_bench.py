@@ -258,7 +258,8 @@ def main() -> None:
         "load_average_after": round(os.getloadavg()[0], 1),
     }
     if not options.profile:
-        save(options.name or f"jetstream-{options.rate or 'max'}", figures)
+        rate = f"{options.rate:g}" if options.rate else "max"
+        save(options.name or f"jetstream-{rate}", figures)
 
 
 if __name__ == "__main__":
