@@ -23,6 +23,7 @@ _SCRIPTS = (
 _ALGORITHMS = _LATIN | {lang: name for _, lang, name in _SCRIPTS}
 _SHORTEST = {"hi": 3}
 _SHORTEST_ELSE = 4
+_MAX_WORDS = 100_000
 APART = "¶"
 """Stands between a text's words and its stems, where no phrase can reach over it."""
 # Accents are folded away before, and with them the breve of и: after a vowel it was й.
@@ -36,7 +37,11 @@ def of_text(words: Sequence[str], lang: str) -> list[str]:
         return []
     if language not in _LATIN:
         words = [word for word in words if not word.isascii()]
-    return [stem for word in words if (stem := _of_word(word, language))]
+        language = language if language in _ALGORITHMS else ""
+    stems = _tables.setdefault(language, _Stems(language))
+    if len(stems) > _MAX_WORDS:
+        stems.clear()
+    return list(filter(None, map(stems.__getitem__, words)))
 
 
 def of_query(term: str) -> list[str]:
@@ -55,7 +60,20 @@ def stem_of(word: str) -> str:
     return _of_word(word, "")
 
 
-@lru_cache(maxsize=100_000)
+class _Stems(dict[str, str]):
+    """The stems of words in one language, worked out as they are first looked for."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def __missing__(self, word: str) -> str:
+        stem = self[word] = _of_word(word, self._language)
+        return stem
+
+
+_tables: dict[str, _Stems] = {}
+
+
 def _of_word(word: str, language: str) -> str:
     """The stem of a word by its script, or its document's language; empty if it is the same."""
     if word.isascii():

@@ -52,6 +52,19 @@ class Analysed(NamedTuple):
     vectors: NDArray[np.float32] | None
 
 
+class _Numbers(dict[str, int]):
+    """Counts words up as they are first looked for."""
+
+    def __init__(self) -> None:
+        self.met: list[str] = []
+        """The words that came since somebody emptied this list, in order."""
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        self.met.append(word)
+        return number
+
+
 class Lexicon:
     """Words once met, each with a number. Safe to use from several threads."""
 
@@ -62,11 +75,12 @@ class Lexicon:
         self._forget()
 
     def _forget(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers = _Numbers()
         self._terms: list[str] = []
         """By number, index terms separated by spaces."""
-        self._tags: dict[str, str] = {}
-        """Of `#tags` and `@handles`, the term that keeps the sign."""
+        self._tags: dict[int, str] = {}
+        """Of `#tags` and `@handles`, by number, the term that keeps the sign."""
+        self._tagged = np.zeros(_FIRST_WORDS, np.bool_)
         self._marks = np.zeros(_FIRST_WORDS, np.uint64)
         """By number, the hash for near copies; 0 where a word only repeats, forwards or points."""
         self._rows = np.zeros(_FIRST_WORDS, np.int32)
@@ -77,17 +91,23 @@ class Lexicon:
     def analyse(self, texts: Sequence[Sequence[str]]) -> Analysed:
         """Terms, tags, copy marks and unit vectors of texts that are given as words."""
         with self._lock:
-            self._learn(texts)
+            if len(self._numbers) > _MAX_WORDS:
+                self._forget()
             # One look-up for each word; everything else is done for the whole batch at once.
-            number, term, tags = self._numbers.__getitem__, self._terms.__getitem__, self._tags
+            number = self._numbers.__getitem__
             numbers = [list(map(number, text)) for text in texts]
+            self._learn()
+            term = self._terms.__getitem__
             flat = np.array(list(chain.from_iterable(numbers)), np.int64)
             owner = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+            tags: list[list[str]] = [[] for _ in texts]
+            for at in np.flatnonzero(self._tagged[flat]):
+                tags[owner[at]].append(self._tags[int(flat[at])])
             marks = self._marks[flat]
             marked = marks != 0
             return Analysed(
                 [" ".join(map(term, text)) for text in numbers],
-                [[tags[word] for word in filter(tags.__contains__, text)] for text in texts],
+                tags,
                 marks[marked],
                 np.bincount(owner[marked], minlength=len(texts)),
                 self._vectors(flat, owner, len(texts)) if self.source else None,
@@ -119,21 +139,21 @@ class Lexicon:
         np.divide(result, norms, out=result, where=norms > 0)
         return result
 
-    def _learn(self, texts: Sequence[Sequence[str]]) -> None:
-        met: set[str] = set().union(*texts)
-        new = met.difference(self._numbers)
-        if not new:
+    def _learn(self) -> None:
+        """What there is to know of the words that were met since."""
+        words = self._numbers.met
+        if not words:
             return
-        if len(self._numbers) + len(new) > _MAX_WORDS:
-            self._forget()
-            new = met
-        first, words = len(self._terms), list(new)
-        self._numbers.update(zip(words, range(first, first + len(words)), strict=True))
+        self._numbers.met = []
+        first = len(self._terms)
         self._terms += [" ".join(analyze.terms(word)) for word in words]
-        self._tags.update((word, analyze.tag(word)) for word in words if analyze.is_tag(word))
         here = slice(first, len(self._terms))
         self._marks = _grown(self._marks, len(self._terms))
         self._marks[here] = [_mark(word) for word in words]
+        self._tagged = _grown(self._tagged, len(self._terms))
+        for number, word in enumerate(words, first):
+            if analyze.is_tag(word):
+                self._tags[number], self._tagged[number] = analyze.tag(word), True
         self._rows = _grown(self._rows, len(self._terms))
         if self.source:
             has = np.array([_has_meaning(word) for word in words])

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from gnomon.record import rows
+
 _SHIFTS = (44, 38, 32, 26, 20, 0)
 """Slot widths as powers of two, in µs: 203 days, 3 days, 72 min, 67 s, 1 s, 1 µs."""
-_ADD = """
-INSERT INTO tally VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET delta = delta + excluded.delta
-"""
+_ADDED = "ON CONFLICT DO UPDATE SET delta = delta + excluded.delta"
 _SUM = """
 SELECT source, sum(delta) FROM tally WHERE level = ? AND slot >= ? AND slot < ? GROUP BY source
 """
@@ -28,13 +27,13 @@ def add(db: Any, steps: Mapping[tuple[int, int], int]) -> None:
         if step:
             for level, shift in enumerate(_SHIFTS):
                 slots[level, at_us >> shift, source] += step
-    rows = sorted((*slot, delta) for slot, delta in slots.items() if delta)
-    if not rows:
+    summed = sorted((*slot, delta) for slot, delta in slots.items() if delta)
+    if not summed:
         return
-    db.executemany(_ADD, rows)
+    rows.insert(db, "INSERT INTO tally", summed, _ADDED)
     db.executemany(
         "DELETE FROM tally WHERE level = ? AND slot = ? AND source = ? AND delta = 0",
-        [row[:3] for row in rows if row[3] < 0],
+        [step[:3] for step in summed if step[3] < 0],
     )
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from gnomon.clock import from_us, to_us
 from gnomon.errors import ContentError
-from gnomon.record import codec, erase, tally
+from gnomon.record import codec, erase, rows, tally
 from gnomon.record.base import Appended, Entry, Life, Op
 from gnomon.record.timeline import (
     DROP,
@@ -150,15 +150,12 @@ class Transaction:
         known = [(h.versions, h.purged_us, h.id) for h in changed if not h.fresh]
         if fresh:
             fresh.sort()
-            db.executemany("INSERT INTO keys VALUES (?, ?, ?, ?)", fresh)
+            rows.insert(db, "INSERT INTO keys", fresh)
         if known:
             db.executemany("UPDATE keys SET versions = ?, purged_us = ? WHERE id = ?", known)
-        if self._log:
-            db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", self._log)
-        if self._bodies:
-            db.executemany("INSERT INTO bodies VALUES (?, ?, ?)", self._bodies)
-        if self._attached:
-            db.executemany("INSERT OR IGNORE INTO attached VALUES (?, ?)", self._attached)
+        rows.insert(db, "INSERT INTO log", self._log)
+        rows.insert(db, "INSERT INTO bodies", self._bodies)
+        rows.insert(db, "INSERT OR IGNORE INTO attached", self._attached)
         tally.add(db, self._tally)
         state = self.state
         db.execute(
@@ -218,6 +215,7 @@ class Transaction:
                 until_us,
                 prev_seq,
                 erase.author_hash(author) if author else None,
+                None,
             )
         )
         self._bodies.append((seq, content, extra))
@@ -261,7 +259,9 @@ class Transaction:
             return
         seq = self.state.last_seq = self.state.last_seq + 1
         start_us, prev_seq, prev_source, _, until_us = place
-        self._log.append((seq, END, source_id, head.id, None, start_us, until_us, prev_seq, None))
+        self._log.append(
+            (seq, END, source_id, head.id, None, start_us, until_us, prev_seq, None, None)
+        )
         if prev_seq is not None:
             self._count(prev_source, start_us, until_us, -1)
         self._advance(head, seq, start_us, source_id, b"", alive=False)
@@ -396,12 +396,12 @@ class Transaction:
         """Whether the very same gap is stored; one without a moment, at whatever moment."""
         self.flush()
         anywhen = gap.observed_at is None
-        rows = self._db.execute(
+        found = self._db.execute(
             "SELECT b.content FROM log l JOIN bodies b ON b.seq = l.seq WHERE l.op = 4 "
             "AND l.op > 3 AND l.source = ? AND l.start_us BETWEEN ? AND ?",
             (source_id, -(2**63) if anywhen else at_us, 2**63 - 1 if anywhen else at_us),
         )
-        return any(codec.same(content, body) for (content,) in rows)
+        return any(codec.same(content, body) for (content,) in found)
 
     def _event(
         self,
@@ -416,7 +416,7 @@ class Transaction:
         seq = state.last_seq = state.last_seq + 1
         state.stamp_us = max(state.stamp_us, self._stamp_us)
         key_id = self._heads[key].id if key else None
-        self._log.append((seq, op, source_id, key_id, None, at_us, None, None, None))
+        self._log.append((seq, op, source_id, key_id, None, at_us, None, None, None, None))
         self._bodies.append((seq, content, extra))
         return seq
 
