@@ -121,6 +121,9 @@ class Net(_Section):
     allow: tuple[str, ...] = Field(
         (), description="Exact `host:port` pairs that may be reached although they are private."
     )
+    allow_downgrade: tuple[str, ...] = Field(
+        (), description="Exact hosts to which a redirect may lead from https to plain http."
+    )
     max_body_bytes: int = Field(5_000_000, ge=1_000, description="Largest body fetched, in bytes.")
     timeout_s: float = Field(20.0, gt=0, description="Deadline of one fetch, in seconds.")
     contact: str = Field("", description="E-mail or URL sent in the User-Agent, as sites ask.")

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.errors import ConfigError, UpstreamTerminal
-from gnomon.net.address import METADATA, metadata, normal_host, parse_allow, refusal
+from gnomon.net.address import (
+    METADATA,
+    metadata,
+    normal_host,
+    parse_allow,
+    parse_downgrade,
+    refusal,
+)
 from gnomon.net.target import join, parse_target
 
 BLOCKED = [
@@ -152,3 +159,11 @@ def test_any_location_is_joined_or_refused(location: str) -> None:
     base = parse_target("https://news.example/a/b")
     with contextlib.suppress(UpstreamTerminal):
         assert parse_target(join(base, location)).scheme in ("http", "https")
+
+
+def test_hosts_that_may_be_reached_in_plain_are_exact() -> None:
+    assert parse_downgrade([" Old.Example. ", "[::1]"]) == {"old.example", "::1"}
+    for bad in ("http://old.example", "old.example:80", "*.example", "", "a b"):
+        with pytest.raises(ConfigError) as caught:
+            parse_downgrade([bad])
+        assert caught.value.code == "config.net_allow_downgrade"

@@ -234,6 +234,26 @@ async def test_https_never_becomes_http(world: Any) -> None:
     with pytest.raises(UpstreamTerminal) as caught:
         await world.door().fetch("https://news.example/")
     assert caught.value.code == "net.downgrade"
+    assert "news.example" in caught.value.hint and "net.allow_downgrade" in caught.value.hint
+
+
+async def test_https_becomes_http_only_where_the_operator_allows_it(world: Any) -> None:
+    door = world.door(Net(per_host_delay_s=0, robots=False, allow_downgrade=("Other.example.",)))
+
+    async def follow(to: str, method: str = "GET") -> str:
+        async def handler(head: bytes, reader: Any, writer: Any) -> None:
+            writer.write(redirect(301, to) if b"news.example" in head else OK)
+
+        world.server.handler = handler
+        secret = {"Authorization": "Bearer k"}
+        return (await door.fetch("https://news.example/", method=method, headers=secret)).url
+
+    assert await follow("http://other.example/a") == "http://other.example/a"
+    assert world.server.header("authorization", -1) is None  # keys stay behind
+    for elsewhere in ("http://news.example/", "http://www.other.example/"):
+        with pytest.raises(UpstreamTerminal) as caught:
+            await follow(elsewhere)
+        assert caught.value.code == "net.downgrade"
 
 
 async def test_redirect_loops_end(world: Any) -> None:

@@ -165,3 +165,21 @@ def parse_allow(entries: Iterable[str]) -> frozenset[tuple[str, int]]:
             )
         pairs.add((host, port))
     return frozenset(pairs)
+
+
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
+
+
+def parse_downgrade(entries: Iterable[str]) -> frozenset[str]:
+    """The hosts of `net.allow_downgrade`. Raises ConfigError that names the bad one."""
+    hosts = set()
+    for entry in entries:
+        if not _HOST.fullmatch(entry.strip()):
+            raise ConfigError(
+                f"net.allow_downgrade holds {entry!r}, which is not the name of one host.",
+                code="config.net_allow_downgrade",
+                hint="Write the host alone, such as www.example.org; no scheme, no port, no *.",
+                entry=entry,
+            )
+        hosts.add(normal_host(entry.strip()))
+    return frozenset(hosts)

@@ -26,7 +26,7 @@ from gnomon.clock import Clock
 from gnomon.errors import GnomonError, UpstreamTerminal
 from gnomon.metrics import FETCHES
 from gnomon.net import headers as heads
-from gnomon.net.address import parse_allow
+from gnomon.net.address import parse_allow, parse_downgrade
 from gnomon.net.base import Purpose, Response, ServerEvent, Socket
 from gnomon.net.body import read_body
 from gnomon.net.exchange import (
@@ -94,6 +94,7 @@ class Door:
             self._public, network, context, max_connections=_MAX_ENDLESS, endless=True
         )
         self._model_wire = Wire(self._models, network, context, max_connections=100)
+        self._downgrade = parse_downgrade(settings.allow_downgrade)
         self._turns = Turns(clock)
         self._robots = Robots(clock, self._fetch_robots)
 
@@ -112,7 +113,8 @@ class Door:
         """Fetch `url`; see `Fetcher.fetch`.
 
         Also raises UpstreamTerminal `net.url` and `net.scheme` for addresses that are none,
-        `net.downgrade` for a redirect from https to http, UpstreamTransient
+        `net.downgrade` for a redirect from https to http elsewhere than to the hosts of
+        `net.allow_downgrade`, UpstreamTransient
         `net.robots_unavailable`, and ContentError `net.encoding` for damaged bodies. Of the body
         of an error answer at most 64 KiB are kept. The deadline covers all hops; robots.txt and
         waiting for a host's turn are not counted.
@@ -275,7 +277,7 @@ class Door:
                     usage=usage | heads.usage(headers),
                 )
             onward = parse_target(join(target, location))
-            ask.redirected(status, target, onward)
+            ask.redirected(status, target, onward, downgrade=self._downgrade)
             permanent = permanent and status in _PERMANENT
             moved = onward.url if permanent else moved
             target = onward
@@ -370,7 +372,7 @@ class Door:
                 except TimeoutError:
                     raise timed_out(target, ask.timeout_s) from None
             onward = parse_target(join(target, location))
-            ask.redirected(raw.status, target, onward)
+            ask.redirected(raw.status, target, onward, downgrade=self._downgrade)
             target = onward
         raise _too_many_redirects(first)
 

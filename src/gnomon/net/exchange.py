@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
@@ -51,13 +51,17 @@ class Ask:
         self.cap = cap
         self.timeout_s = self.left_s = timeout_s
 
-    def redirected(self, status: int, here: Target, onward: Target) -> None:
-        """Go on to `onward`. Raises UpstreamTerminal where that would weaken or leak something."""
-        if here.scheme == "https" and onward.scheme == "http":
+    def redirected(self, status: int, here: Target, onward: Target, *, downgrade: Set[str]) -> None:
+        """Go on to `onward`. Raises UpstreamTerminal where that would weaken or leak something.
+
+        Without encryption on from https only to the hosts `downgrade`.
+        """
+        weaker = here.scheme == "https" and onward.scheme == "http"
+        if weaker and onward.host not in downgrade:
             raise UpstreamTerminal(
                 f"{here.url} redirects from https to {onward.url}, which is refused.",
                 code="net.downgrade",
-                hint="Use the http address itself if the site has no other.",
+                hint=f"If plain http will do, add {onward.host} to net.allow_downgrade.",
                 url=onward.url,
             )
         if (status == 303 and self.method != "HEAD") or (
