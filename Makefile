@@ -122,7 +122,7 @@ $(VENV)/.page: $(PAGE_SOURCES) | $(VENV)/.main
 
 # PyTorch comes for many devices, so that its wheels are pinned by version and not by hash.
 $(VENV)/.train: $(VENV)/.dev requirements/train.txt
-	$(PIP) install -e ".[train]" -c requirements/train.txt
+	$(PIP) install -e ".[train,cluster]" -c requirements/train.txt
 	@touch $@
 
 tests/clients/%/node_modules/.package-lock.json: tests/clients/%/package-lock.json

@@ -251,6 +251,8 @@ def _quoted(source: str) -> str:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say in a sentence how each source, model and store stands."""
+    from gnomon.train.need import installed
+
     loaded = load()
     serving = running(loaded.settings.home)
     with client() as server:
@@ -264,6 +266,7 @@ def doctor(as_json: Json = False) -> None:
         facts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in status[part].items())
         print(f"{part.title()}: {facts}")
     print(_web_search(loaded.settings))
+    print(f"Training: {installed('train')}; for clusters {installed('cluster')}")
     for state in status["models"]:
         print(f"Model {state['name']} ({state['role']}): {state['text'] or state['state']}")
     for state in status["sources"]:

@@ -35,6 +35,14 @@ class Fence:
             os.fsync(handle)
         return cls(folder, number)
 
+    @staticmethod
+    def number_of(folder: Path) -> int:
+        """The number of the last start; 0 before the first."""
+        if not (folder / _FILE).exists():
+            return 0
+        with _locked(folder / _FILE) as handle:
+            return _number(handle)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody can take the folder inside. Raises StoreError if somebody did before."""
