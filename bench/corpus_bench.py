@@ -2,93 +2,94 @@
 
     python bench/corpus_bench.py [MEGABYTES]
 
-Texts are documentation of the installed packages and plain prose made of them. datatrove (with
-spacy, nltk and xxhash) is found in the environment that runs this; without it only ours is timed.
+Texts are news, encyclopedia pages and abstracts from the folder of test data, then texts made of
+these so that every rule has close cases. datatrove (with spacy, nltk and xxhash) is found in the
+environment that runs this; without it only ours is timed.
 """
 
 from __future__ import annotations
 
-import random
+import cProfile
+import pstats
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from gnomon.train.corpus.inputs import find_units, read_unit
+from corpus_texts import made_texts, near_texts, real_texts
 from gnomon.train.corpus.minhash import bands
 from gnomon.train.corpus.rules import Rules
-from gnomon.train.corpus.words import plain_hashes
-from harness import save
+from gnomon.train.corpus.words import plain_words
+from harness import DATA, save
+
+_PROFILED = 12
 
 
-def texts_of(size: int) -> list[str]:
-    """Documentation as it stands, and paragraphs of it put together to longer prose."""
-    found: list[str] = []
-    total = 0
-    for unit in find_units(["python"]):
-        for raw in read_unit(unit):
-            if len(raw.text) > 400:
-                found.append(raw.text[:60_000])
-                total += len(found[-1])
-        if total > size // 2:
-            break
-    rng = random.Random(7)
-    paragraphs = [p for t in found for p in t.split("\n\n") if len(p) > 150 and p.endswith(".")]
-    while total < size:
-        found.append("\n\n".join(rng.sample(paragraphs, min(12, len(paragraphs)))))
-        total += len(found[-1])
-    return found
-
-
-def timed(step: Any, texts: list[str]) -> tuple[list[Any], float]:
+def timed(step: Callable[[str], Any], texts: list[str]) -> tuple[list[Any], float]:
     start = time.perf_counter()
     out = [step(text) for text in texts]
     return out, time.perf_counter() - start
 
 
+def megabytes(texts: Iterable[str]) -> float:
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
 def main() -> None:
-    texts = texts_of(int(float(sys.argv[1] if len(sys.argv) > 1 else 2) * 1e6))
-    size = sum(len(t.encode()) for t in texts) / 1e6
-    figures: dict[str, Any] = {"texts": len(texts), "megabytes": round(size, 2)}
-    rules = Rules(line_ends=True)
-    verdicts, filter_s = timed(rules.judge, texts)
-    signatures, minhash_s = timed(lambda t: bands(plain_hashes(t)), texts)
-    figures["ours"] = {
-        "filters_mb_s": round(size / filter_s, 2),
-        "minhash_mb_s": round(size / minhash_s, 2),
-        "kept": sum(not v.reason for v in verdicts),
+    real = real_texts(DATA, float(sys.argv[1] if len(sys.argv) > 1 else 6))
+    sets = {"real": real, "made": made_texts(real, 3_000), "near": near_texts(real, 400)}
+    figures: dict[str, Any] = {
+        name: {"texts": len(texts), "megabytes": round(megabytes(texts), 2)}
+        for name, texts in sets.items()
     }
-    try:
-        import datatrove  # noqa: F401
-    except ImportError:
-        figures["datatrove"] = "not installed"
-    else:
-        figures |= beside(texts, size, verdicts, signatures, filter_s, minhash_s)
-    figures["encode_mtok_s"] = encoding(texts)
+    figures["filters"] = filters({name: sets[name] for name in ("real", "made")})
+    figures["minhash"] = minhash({name: sets[name] for name in ("real", "near")})
+    figures["encode"] = encoding(real)
     save("corpus", figures)
 
 
-def beside(
-    texts: list[str],
-    size: float,
-    verdicts: list[Any],
-    signatures: list[Any],
-    filter_s: float,
-    minhash_s: float,
-) -> dict[str, Any]:
-    import xxhash
-    from datatrove.data import Document
-    from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
-    from datatrove.pipeline.filters import (
-        C4QualityFilter,
-        FineWebQualityFilter,
-        GopherQualityFilter,
-        GopherRepetitionFilter,
-    )
+def filters(sets: dict[str, list[str]]) -> dict[str, Any]:
+    rules = Rules(line_ends=True)
+    theirs = their_filters()
+    out: dict[str, Any] = {}
+    for name, texts in sets.items():
+        verdicts, seconds = timed(rules.judge, texts)
+        size = megabytes(texts)
+        figures: dict[str, Any] = {"mb_s": round(size / seconds, 2)}
+        figures["kept"] = sum(not v.reason for v in verdicts)
+        figures["reasons"] = len({v.reason for v in verdicts})
+        if theirs is not None:
+            reasons, their_seconds = timed(theirs, texts)
+            different = Counter(
+                f"{v.reason or 'kept'} / {t or 'kept'}"
+                for v, t in zip(verdicts, reasons, strict=True)
+                if bool(v.reason) != bool(t)
+            )
+            figures["datatrove_mb_s"] = round(size / their_seconds, 3)
+            figures["datatrove_kept"] = sum(not t for t in reasons)
+            figures["times"] = round(their_seconds / seconds, 1)
+            figures["same"] = round(1 - different.total() / len(texts), 5)
+            figures["different"] = dict(different.most_common(8))
+        out[name] = figures
+    out["profile"] = profile(Rules(line_ends=True).judge, sets["real"])
+    return out
 
-    chain = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter()]
+
+def their_filters() -> Callable[[str], str] | None:
+    try:
+        from datatrove.data import Document
+        from datatrove.pipeline.filters import (
+            C4QualityFilter,
+            FineWebQualityFilter,
+            GopherQualityFilter,
+            GopherRepetitionFilter,
+        )
+    except ImportError:
+        return None
+    chain: list[Any] = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter()]
     chain.append(FineWebQualityFilter())
 
     def judge(text: str) -> str:
@@ -100,36 +101,48 @@ def beside(
         return ""
 
     judge("This loads the tables of words.")
-    theirs, their_filter_s = timed(judge, texts)
-    with tempfile.TemporaryDirectory() as folder:
-        step = MinhashDedupSignature(folder)
-        # xxhash 4 takes bytes only, and datatrove 0.10 hands it text.
-        step._hash_func = lambda text: xxhash.xxh64_intdigest(text.encode())
-        their_signatures, their_minhash_s = timed(
-            lambda t: s if (s := step.get_shingles(t)).size == 0 else step.get_signature(s), texts
-        )
-    different = Counter(
-        f"{v.reason or 'kept'} / {t or 'kept'}"
-        for v, t in zip(verdicts, theirs, strict=True)
-        if bool(v.reason) != bool(t)
-    )
-    ours_near = first_of([list(enumerate(s.tolist())) if s is not None else [] for s in signatures])
-    theirs_near = first_of([list(enumerate(map(tuple, s))) for s in their_signatures])
-    near = sum(
-        (a == n) == (b == n) for n, (a, b) in enumerate(zip(ours_near, theirs_near, strict=True))
-    )
-    return {
-        "datatrove": {
-            "filters_mb_s": round(size / their_filter_s, 3),
-            "minhash_mb_s": round(size / their_minhash_s, 3),
-            "kept": sum(not t for t in theirs),
-        },
-        "filters_times": round(their_filter_s / filter_s, 1),
-        "minhash_times": round(their_minhash_s / minhash_s, 1),
-        "same_filter_decisions": round(1 - different.total() / len(texts), 5),
-        "same_minhash_decisions": round(near / len(texts), 5),
-        "differences": dict(different.most_common(8)),
-    }
+    return judge
+
+
+def minhash(sets: dict[str, list[str]]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    theirs = their_minhash()
+    for name, texts in sets.items():
+        signatures, seconds = timed(lambda text: bands(plain_words(text)), texts)
+        size = megabytes(texts)
+        figures: dict[str, Any] = {"mb_s": round(size / seconds, 2)}
+        if theirs is not None:
+            their_signatures, their_seconds = timed(theirs, texts)
+            ours_first = first_of(
+                [list(enumerate(s.tolist())) if s is not None else [] for s in signatures]
+            )
+            theirs_first = first_of([list(enumerate(map(tuple, s))) for s in their_signatures])
+            same = sum(a == b for a, b in zip(ours_first, theirs_first, strict=True))
+            figures["datatrove_mb_s"] = round(size / their_seconds, 3)
+            figures["times"] = round(their_seconds / seconds, 1)
+            figures["repeats"] = sum(first != at for at, first in enumerate(ours_first))
+            figures["same"] = round(same / len(texts), 5)
+        out[name] = figures
+    out["profile"] = profile(lambda text: bands(plain_words(text)), sets["real"])
+    return out
+
+
+def their_minhash() -> Callable[[str], Any] | None:
+    try:
+        import xxhash
+        from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
+    except ImportError:
+        return None
+    step = MinhashDedupSignature(tempfile.gettempdir())
+    # xxhash 4 takes bytes only, and datatrove 0.10 hands it text.
+    step._hash_func = lambda text: xxhash.xxh64_intdigest(text.encode())
+
+    def sign(text: str) -> Any:
+        shingles = step.get_shingles(text)
+        return step.get_signature(shingles) if shingles.size else shingles
+
+    sign("This loads the tables of words.")
+    return sign
 
 
 def first_of(bands_of: list[list[Any]]) -> list[int]:
@@ -149,7 +162,23 @@ def first_of(bands_of: list[list[Any]]) -> list[int]:
     return [root(n) for n in range(len(bands_of))]
 
 
-def encoding(texts: list[str]) -> float:
+def profile(step: Callable[[str], Any], texts: list[str]) -> dict[str, float]:
+    """Share of the time that each function takes by itself, the largest first."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for text in texts[: len(texts) // 2]:
+        step(text)
+    profiler.disable()
+    stats: dict[Any, Any] = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    whole = sum(row[2] for row in stats.values())
+    ordered = sorted(stats.items(), key=lambda item: -item[1][2])[:_PROFILED]
+    return {
+        f"{Path(file).name}:{name}" if line else name: round(row[2] / whole, 3)
+        for (file, line, name), row in ordered
+    }
+
+
+def encoding(texts: list[str]) -> dict[str, float]:
     """Million tokens a second on one core, from packed corpus shards to token shards on disk."""
     import json
 
@@ -166,7 +195,8 @@ def encoding(texts: list[str]) -> float:
         train_tokenizer(texts, 32_768, folder / "t.json")
         start = time.perf_counter()
         index = encode_corpus(folder / "corpus", folder / "t.json", folder / "tokens")
-        return round(index.tokens / (time.perf_counter() - start) / 1e6, 2)
+        seconds = time.perf_counter() - start
+        return {"tokens": index.tokens, "mtok_s": round(index.tokens / seconds / 1e6, 2)}
 
 
 if __name__ == "__main__":

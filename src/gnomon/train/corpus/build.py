@@ -1,35 +1,39 @@
-"""`gnomon corpus build`: from inputs to deduplicated shards, in three stages.
+"""`gnomon corpus build`: from inputs to deduplicated shards, in stages.
 
-1. Judge, in parallel: each unit is read, extracted, identified, judged, compared with the
-   evaluation sets and scrubbed; what stays is written with its signature.
-2. Deduplicate: equal and nearly equal texts over all units; the first of each stays. Signatures
-   are compared band by band, so memory holds one band of all texts, and the pairs that agree.
-3. Write, in parallel: one shard for each unit that has something left, and last the manifest.
+1. `judge_unit`, each unit by itself: its texts are read, extracted, identified, judged, compared
+   with the evaluation sets and scrubbed; what stays is written with its signatures.
+2. `match_part`, each range of signatures by itself, and `settle`, once: which texts repeat an
+   earlier one. The first of each stays.
+3. `write_unit`, each unit by itself: one shard for each unit, and last, once, the manifest.
 
-Every step ends with a rename, so a build killed at any moment goes on where it was. What comes out
-does not depend on the number of workers or on interruptions.
+A stage is a function of the folder and a number, and leaves files: any engine can run it anywhere
+where the folder is seen. Every step ends with a rename, so a build killed at any moment goes on
+where it was. What comes out does not depend on the number of workers or on interruptions.
 """
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
+import os
 import shutil
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
 from gnomon.errors import ConfigError
-from gnomon.extract.text import detect_lang
 from gnomon.record.base import Record
 from gnomon.record.files import open_rows, writer
-from gnomon.train.corpus.inputs import Text, Unit, find_units, read_unit, save_record
+from gnomon.train.corpus.dedup import EQUAL, KEPT, NEAR, Duplicates, Signed, write_signatures
+from gnomon.train.corpus.inputs import Unit, find_units, read_unit, save_record
+from gnomon.train.corpus.judge import Judge, Options, held_out_runs
 from gnomon.train.corpus.manifest import (
     MANIFEST,
     InputFile,
@@ -39,33 +43,26 @@ from gnomon.train.corpus.manifest import (
     forget,
     purged,
     read_manifest,
+    source_of,
     write_manifest,
 )
-from gnomon.train.corpus.minhash import BANDS, bands, clusters, equal_pairs
-from gnomon.train.corpus.rules import Rules
-from gnomon.train.corpus.scrub import scrub
-from gnomon.train.corpus.words import grams, plain_hashes
+from gnomon.train.corpus.minhash import BANDS
 from gnomon.train.launch import die_with_parent
 from gnomon.train.shards import write_durably
 
+__all__ = ["Options", "build", "collect", "judge_unit", "match_part", "settle", "write_unit"]
+
 WORK = "work"
-_HELD_OUT_WORDS = 13
-_SIGNATURE = BANDS + 1
-"""Columns of a signature: the bands, then the hash of the whole text."""
+PLAN = "plan.json"
+
+Step: TypeAlias = Callable[[int], None]
+Spread: TypeAlias = Callable[[Step, int], Iterable[None]]
+"""Runs a step for every number below a count, anywhere, yielding as each ends."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides which texts stay."""
+class Plan(msgspec.Struct, frozen=True):
+    """What a build reads and how; kept in the corpus folder."""
 
-    langs: tuple[str, ...] = ("en",)
-    """Languages to keep; empty keeps all."""
-    quality: bool = True
-    line_ends: bool = False
-    near: bool = True
-    scrub: bool = True
-
-
-class _Plan(msgspec.Struct, frozen=True):
     options: Options
     inputs: tuple[str, ...]
     units: tuple[Unit, ...]
@@ -77,6 +74,7 @@ class _Unit(msgspec.Struct, frozen=True):
 
     texts: int
     kept: int
+    banded: int
     dropped: dict[str, int]
     scrubbed: dict[str, int]
     files: tuple[InputFile, ...]
@@ -90,13 +88,15 @@ def build(
     held_out: Sequence[Path] = (),
     options: Options = Options(),
     workers: int = 1,
+    spread: Spread | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Build a corpus in `out`, or go on with one; does nothing where it is complete.
 
     `record` adds the documents that may be trained on. `held_out` are row files of evaluation
-    sets: a text that shares 13 words in a row with one of them is dropped. Raises ConfigError for
-    inputs that cannot be used, and where `out` holds another build.
+    sets: a text that shares 13 words in a row with one of them is dropped. `spread` runs the
+    steps; without it, `workers` processes of this machine do. Raises ConfigError for inputs that
+    cannot be used, and where `out` holds another build.
     """
     out = out.absolute()
     work = out / WORK
@@ -105,18 +105,16 @@ def build(
     if (out / MANIFEST).exists():
         shutil.rmtree(work)
         return read_manifest(out)
-    steps: list[tuple[str, Callable[[int], None]]] = [
-        ("judged", partial(_judge, work, plan)),
-        ("written", partial(_write, out, plan)),
-    ]
-    for name, step in steps:
-        if name == "written":
-            _deduplicate(work, len(plan.units))
-            (out / "shards").mkdir(exist_ok=True)
-        for done, _ in enumerate(_spread(step, len(plan.units), workers), 1):
-            progress(f"{name} {done} of {len(plan.units)}")
-    manifest = _collected(out, plan)
-    write_manifest(out, manifest)
+    spread = spread or partial(_spread, workers)
+    for done, _ in enumerate(spread(partial(judge_unit, out), len(plan.units)), 1):
+        progress(f"judged {done} of {len(plan.units)}")
+    parts = count_parts(out)
+    for done, _ in enumerate(spread(partial(match_part, out), parts), 1):
+        progress(f"compared {done} of {parts}")
+    settle(out)
+    for done, _ in enumerate(spread(partial(write_unit, out), len(plan.units)), 1):
+        progress(f"written {done} of {len(plan.units)}")
+    write_manifest(out, collect(out))
     if record is not None:  # what was purged while the build ran or stood still
         forget(out, purged(out, record))
     shutil.rmtree(work)
@@ -129,15 +127,15 @@ def _planned(
     record: Record | None,
     held_out: Sequence[Path],
     options: Options,
-) -> _Plan:
-    work, kept = out / WORK, out / "plan.json"
+) -> Plan:
+    work, kept = out / WORK, out / PLAN
     asked = tuple(str(i) for i in inputs) + (("record",) if record else ())
     evaluations = tuple((str(p), file_sha256(p)) for p in held_out)
     if kept.exists():
-        plan = msgspec.json.decode(kept.read_bytes(), type=_Plan)
+        plan = _plan(out)
         same = (plan.options, plan.inputs, plan.held_out) == (options, asked, evaluations)
         files = [Path(f[0]) for u in plan.units for f in u.files]
-        fresh = [u for u in plan.units if _changed(u, work)] if same else []
+        fresh = [u for u in plan.units if _changed(u)] if same else []
         if not same or (fresh and not (out / MANIFEST).exists()):
             raise ConfigError(
                 f"{out} holds a build of other inputs or options ({len(files)} files).",
@@ -154,13 +152,13 @@ def _planned(
             code="corpus.no_input",
             hint="Name files or folders; of the record, only documents with policy.train count.",
         )
-    plan = _Plan(options, asked, tuple(units), evaluations)
-    _gather_held_out(work, held_out)
+    plan = Plan(options, asked, tuple(units), evaluations)
+    np.save(work / "held_out.npy", held_out_runs(held_out))
     write_durably(kept, msgspec.json.encode(plan))
     return plan
 
 
-def _changed(unit: Unit, work: Path) -> bool:
+def _changed(unit: Unit) -> bool:
     for name, size, changed_ns in unit.files:
         path = Path(name)
         if not path.exists():
@@ -171,40 +169,50 @@ def _changed(unit: Unit, work: Path) -> bool:
     return False
 
 
-def _gather_held_out(work: Path, paths: Sequence[Path]) -> None:
-    found = [np.empty(0, np.uint64)]
-    for path in paths:
-        with open_rows(path) as rows:
-            for _, row in rows:
-                if isinstance(row, dict):
-                    texts = [value for value in row.values() if isinstance(value, str)]
-                    found += [grams(plain_hashes(text), _HELD_OUT_WORDS) for text in texts]
-    np.save(work / "held_out.npy", np.unique(np.concatenate(found)))
+def _plan(out: Path) -> Plan:
+    return _read_plan(out, (out / PLAN).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_plan(out: Path, _: int) -> Plan:
+    return msgspec.json.decode((out / PLAN).read_bytes(), type=Plan)
 
 
 # -- stage 1 ------------------------------------------------------------------
-def _judge(work: Path, plan: _Plan, number: int) -> None:
+def judge_unit(out: Path, number: int) -> None:
     """Judge one unit; leaves its texts, signatures and, last, its state."""
+    work, plan = out / WORK, _plan(out)
     done = work / f"{number:06d}.json"
     if done.exists():
         return
-    judge = Judge(plan.options, np.load(work / "held_out.npy"))
-    unit, signatures = plan.units[number], list[Any]()
+    judge = _judge(out, (out / PLAN).stat().st_mtime_ns)
+    unit = plan.units[number]
+    dropped, scrubbed = Counter[str](), Counter[str]()
+    exact, bands, whose = array("Q"), array("Q"), array("I")
 
     def kept() -> Iterator[dict[str, str]]:
         for text in read_unit(unit):
-            if (found := judge.look(text)) is not None:
-                signatures.append(found[1])
-                yield found[0]
+            found = judge.look(text)
+            if isinstance(found, str):
+                dropped[found] += 1
+                continue
+            if found.bands is not None:
+                bands.frombytes(found.bands.tobytes())
+                whose.append(len(exact))
+            exact.append(found.exact)
+            scrubbed.update(found.scrubbed)
+            yield found.row
 
-    texts = work / f"{number:06d}.jsonl.zst"
-    count = _write_rows(texts, kept())
-    array = np.array(signatures, np.uint64).reshape(-1, _SIGNATURE)
-    write_durably(work / f"{number:06d}.sig", array.tobytes())
-    files = tuple(_input(work, Path(name), size) for name, size, _ in unit.files)
-    state = _Unit(
-        count + judge.dropped.total(), count, dict(judge.dropped), dict(judge.scrubbed), files
+    count = _write_rows(work / f"{number:06d}.jsonl.zst", kept())
+    signatures = np.frombuffer(bands, np.uint64).reshape(-1, BANDS)
+    write_signatures(
+        work / f"{number:06d}.sig",
+        np.frombuffer(exact, np.uint64),
+        signatures,
+        np.frombuffer(whose, np.uint32),
     )
+    files = tuple(_input(work, Path(name), size) for name, size, _ in unit.files)
+    state = _Unit(count + dropped.total(), count, len(whose), dict(dropped), dict(scrubbed), files)
     write_durably(done, msgspec.json.encode(state))
 
 
@@ -213,89 +221,53 @@ def _input(work: Path, path: Path, size: int) -> InputFile:
     return InputFile(name, size, file_sha256(path))
 
 
-class Judge:
-    """The rules that look at one text at a time."""
-
-    def __init__(self, options: Options, held_out: np.ndarray) -> None:
-        self.dropped: Counter[str] = Counter()
-        self.scrubbed: Counter[str] = Counter()
-        self._options, self._held_out = options, held_out
-        self._rules = Rules(line_ends=options.line_ends)
-
-    def look(self, raw: Text) -> tuple[dict[str, str], np.ndarray] | None:
-        """The row to keep and its signature, or None, with the reason counted."""
-        options, text = self._options, raw.text
-        reason, lang = raw.fault, ""
-        if not reason:
-            lang = detect_lang(text, raw.lang)
-            if options.langs and lang not in options.langs:
-                reason = "lang"
-        if not reason and options.quality:
-            reason, text = self._rules.judge(text, lang)
-        if not reason and not text.strip():
-            reason = "empty"
-        hashes = plain_hashes(text)
-        if not reason and self._held(hashes):
-            reason = "held_out"
-        if reason:
-            self.dropped[reason] += 1
-            return None
-        whole = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-        exact = int.from_bytes(whole)
-        signature = np.full(_SIGNATURE, exact, np.uint64)
-        if options.near and (found := bands(hashes)) is not None:
-            signature[:BANDS] = found
-        if options.scrub:
-            text, replaced = scrub(text)
-            self.scrubbed += replaced
-        row = {"key": raw.key, "text": text, "source": raw.source, "url": raw.url, "lang": lang}
-        return {name: value for name, value in row.items() if value}, signature
-
-    def _held(self, hashes: np.ndarray) -> bool:
-        if not len(self._held_out):
-            return False
-        found = grams(hashes, _HELD_OUT_WORDS)
-        at = np.searchsorted(self._held_out, found)
-        return bool(np.any(self._held_out[np.minimum(at, len(self._held_out) - 1)] == found))
+@lru_cache(maxsize=1)
+def _judge(out: Path, _: int) -> Judge:
+    """One for each process and build: its tables take time to fill."""
+    return Judge(_plan(out).options, np.load(out / WORK / "held_out.npy"))
 
 
 # -- stage 2 ------------------------------------------------------------------
-def _deduplicate(work: Path, units: int) -> None:
-    """Leave, for all texts in order, 0 to keep, 1 for an equal and 2 for a nearly equal one."""
-    target = work / "verdicts.npy"
-    if target.exists():
-        return
-    signatures = [
-        np.memmap(path, np.uint64, "r").reshape(-1, _SIGNATURE)
-        for number in range(units)
-        if (path := work / f"{number:06d}.sig").stat().st_size
+def count_parts(out: Path) -> int:
+    """How many times `match_part` is to be called, once every unit was judged."""
+    return _duplicates(out).tasks
+
+
+def match_part(out: Path, part: int) -> None:
+    """Leave the pairs of texts that agree in one range of one band."""
+    _duplicates(out).match(part)
+
+
+def settle(out: Path) -> None:
+    """Leave for all texts whether they stay, once every part was matched."""
+    _duplicates(out).settle()
+
+
+def _duplicates(out: Path) -> Duplicates:
+    return _read_duplicates(out, (out / PLAN).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_duplicates(out: Path, _: int) -> Duplicates:
+    work, plan = out / WORK, _plan(out)
+    states = [_state(work, number) for number in range(len(plan.units))]
+    starts = accumulate((state.kept for state in states), initial=0)
+    units = [
+        Signed(work / f"{number:06d}.sig", first, state.kept, state.banded)
+        for number, (first, state) in enumerate(zip(starts, states, strict=False))
     ]
-    total = sum(map(len, signatures))
-    verdicts = np.zeros(total, np.uint8)
-    numbers = np.arange(total, dtype=np.int64)
-    pairs = []
-    for band in range(_SIGNATURE):
-        values = [np.asarray(s[:, band]) for s in signatures]
-        column = np.concatenate(values) if values else np.empty(0, np.uint64)
-        pairs.append(equal_pairs(column, numbers))
-    near = clusters(np.concatenate(pairs), total)
-    equal = clusters(pairs[-1], total)
-    verdicts[near != numbers] = 2
-    verdicts[equal != numbers] = 1
-    write_durably(target, verdicts.tobytes())
+    return Duplicates(work, units, near=plan.options.near)
 
 
 # -- stage 3 ------------------------------------------------------------------
-def _write(out: Path, plan: _Plan, number: int) -> None:
+def write_unit(out: Path, number: int) -> None:
     """Write the shard of one unit, the list of its sources, and last its entry."""
     work = out / WORK
     done = work / f"{number:06d}.entry.json"
     if done.exists():
         return
-    states = [_state(work, n) for n in range(number + 1)]
-    first = sum(state.kept for state in states[:-1])
-    state = states[-1]
-    verdicts = np.fromfile(work / "verdicts.npy", np.uint8, count=state.kept, offset=first)
+    (out / "shards").mkdir(exist_ok=True)
+    verdicts = _duplicates(out).verdicts(number)
     name = f"shards/{number:06d}.jsonl.zst"
     sources = f"shards/{number:06d}.sources.jsonl.zst"
     listed: list[dict[str, str]] = []
@@ -303,7 +275,7 @@ def _write(out: Path, plan: _Plan, number: int) -> None:
     def kept() -> Iterator[dict[str, str]]:
         with open_rows(work / f"{number:06d}.jsonl.zst") as rows:
             for (_, row), verdict in zip(rows, verdicts, strict=True):
-                if verdict == 0 and isinstance(row, dict):
+                if verdict == KEPT and isinstance(row, dict):
                     listed.append(source_of(row))
                     yield row
 
@@ -315,22 +287,18 @@ def _write(out: Path, plan: _Plan, number: int) -> None:
         documents=count,
         sha256=file_sha256(out / name),
         sources_sha256=file_sha256(out / sources),
-        inputs=state.files,
+        inputs=_state(work, number).files,
     )
     repeats = {
-        "duplicate.exact": int(np.count_nonzero(verdicts == 1)),
-        "duplicate.near": int(np.count_nonzero(verdicts == 2)),
+        "duplicate.exact": int(np.count_nonzero(verdicts == EQUAL)),
+        "duplicate.near": int(np.count_nonzero(verdicts == NEAR)),
     }
     write_durably(done, msgspec.json.encode((entry, repeats)))
 
 
-def source_of(row: dict[str, Any]) -> dict[str, str]:
-    """The line that a shard's list of sources has for a row."""
-    digest = hashlib.sha256(row["text"].encode("utf-8", "replace")).hexdigest()
-    return {n: row[n] for n in ("key", "source", "url") if n in row} | {"sha256": digest}
-
-
-def _collected(out: Path, plan: _Plan) -> Manifest:
+def collect(out: Path) -> Manifest:
+    """The manifest, once every unit was written."""
+    plan = _plan(out)
     dropped: Counter[str] = Counter()
     scrubbed: Counter[str] = Counter()
     shards, texts = [], 0
@@ -363,11 +331,13 @@ def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         count = writer(path)(rows, file)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
     return count
 
 
-def _spread(step: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
+def _spread(workers: int, step: Step, count: int) -> Iterator[None]:
     """Run `step` for every number below `count`, in this process or in several."""
     if workers <= 1 or count <= 1:
         yield from map(step, range(count))

@@ -98,6 +98,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def source_of(row: dict[str, Any]) -> dict[str, str]:
+    """The line that a shard's list of sources has for a row."""
+    digest = hashlib.sha256(row["text"].encode("utf-8", "replace")).hexdigest()
+    return {n: row[n] for n in ("key", "source", "url") if n in row} | {"sha256": digest}
+
+
 def purged(folder: Path, record: Record) -> set[str]:
     """Keys of documents in a corpus that the record had to drop since."""
     return {

@@ -1,73 +1,49 @@
 """Words of a text as numbers, so that the rules over them run in numpy.
 
 A text is split at white space, and each piece into words once: the pieces of a language repeat, so
-a table remembers them. The splitting follows English usage: punctuation and contractions are words
-of their own. Tables are emptied when they grow large, so memory is bounded.
+a table remembers them. Tables are emptied when they grow large, so memory is bounded.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from hashlib import blake2b
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.train.corpus.pieces import KNOWN, code_points, split_piece
+from gnomon.train.need import need
+
 Ids = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
-_TABLE_SIZE = 400_000
-STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
+_TABLE_SIZE = 250_000
+_LONG_PIECE = 60
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
-_OPENING = r"[\[\](){}<>\"'“”‘’«»„`…,:;!?¡¿#$£€¥*&_=|§%§~]"
-_CLOSING = r"(?:\.\.+|…|'s|'S|’s|’S|[\[\](){}<>\"'“”‘’«»„`,:;!?*&_=|%~—–#]|(?<=[a-z0-9)\]\"'”’%])\.|(?<=[A-Z][A-Z])\.)"  # noqa: E501
-_PREFIX = re.compile(rf"(?:\.\.+|—|–|--+|{_OPENING})")
-_SUFFIX = re.compile(rf"{_CLOSING}$")
-_INFIX = re.compile(
-    r"\.\.+|…|(?<=[0-9])[+\-*^](?=[0-9-])|(?<=[a-z\"'”’])\.(?=[A-Z\"'“‘])"
-    r"|(?<=[A-Za-z]),(?=[A-Za-z])|(?<=[A-Za-z0-9])(?:-|–|—|--|---|~)(?=[A-Za-z])"
-    r"|(?<=[A-Za-z0-9])[:<>=/](?=[A-Za-z])"
+ALPHABETIC, SYMBOLIC, ENDS, MARK = 1, 2, 4, 8
+"""Flags of a word: has a letter; has only symbols; ends a sentence; has only punctuation."""
+
+STOPS = code_points(
+    "21 2e 3f 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362 1367-1368 166e "
+    "1735-1736 17d4-17d6 17d9-17da 1803 1809 1944-1945 1aa8-1aab 1b5a-1b5b 1b5e-1b5f 1b7d-1b7e "
+    "1c3b-1c3c 1c7e-1c7f 203c-203d 2047-2049 2e2e 2e3c 2e53-2e54 3002 a4ff a60e-a60f a6f3 a6f7 "
+    "a876-a877 a8ce-a8cf a92f a9c8-a9c9 aa5d-aa5f aaf0-aaf1 abeb fe52 fe56-fe57 ff01 ff0e ff1f "
+    "ff61 10a56-10a57 10f55-10f59 10f86-10f89 11047-11048 110be-110c1 11141-11143 111c5-111c6 "
+    "111cd 111de-111df 11238-11239 1123b-1123c 112a9 1144b-1144c 115c2-115c3 115c9-115d7 "
+    "11641-11642 1173c-1173e 11944 11946 11a42-11a43 11a9b-11a9c 11c41-11c42 11ef7-11ef8 "
+    "11f43-11f44 16a6e-16a6f 16af5 16b37-16b38 16b44 16e98 1bc9f 1da88"
 )
-_CONTRACTION = re.compile(r"(?i)(?<=[a-z])(n['’]t|['’](?:ll|re|ve|d|m|s))$")
-_ADDRESS = re.compile(
-    r"(?i)^(?:https?://|www\.)|^[\w.+-]+@[\w-]+\.[\w.]+$|^[\w-]+\.(?:com|org|net)\b"
+"""Characters that end a sentence (Unicode's property Sentence_Terminal)."""
+
+_PUNCTUATION = code_points(
+    "0-8 b-1f 21-2f 3a-40 5b-60 7b-9f ab b4 bb 2013-2014 2019 201c-201e 2026 2236 2501 25ba "
+    "3001-3002 3008-300d 3010-3011 ff01 ff05 ff08-ff09 ff0c ff0e ff11 ff1a-ff1b ff1f ff5e"
 )
-_ABBREVIATED = re.compile(
-    r"(?:[A-Za-z]\.)+|(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Inc|Ltd|Co|Corp|vs|etc|e\.g|i\.e|Jan|Feb|Mar|"
-    r"Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|Gov|Gen|Rep|Sen|Rev|Mt|Bros|a\.m|p\.m)\."
-)
-
-
-def split_piece(piece: str) -> list[str]:
-    """The words of a piece of text without white space."""
-    head: list[str] = []
-    tail: list[str] = []
-    while piece and not _ABBREVIATED.fullmatch(piece) and not _ADDRESS.match(piece):
-        if (found := _PREFIX.match(piece)) and found.end() <= len(piece):
-            head.append(found[0])
-            piece = piece[found.end() :]
-        elif found := _CONTRACTION.search(piece) or _SUFFIX.search(piece):
-            tail.append(found[0])
-            piece = piece[: found.start()]
-        else:
-            break
-    if piece:
-        if _ABBREVIATED.fullmatch(piece) or _ADDRESS.match(piece):
-            head.append(piece)
-        else:
-            start = 0
-            for found in _INFIX.finditer(piece):
-                head.extend(part for part in (piece[start : found.start()], found[0]) if part)
-                start = found.end()
-            head.append(piece[start:])
-    return head + tail[::-1]
-
-
-def _symbolic(word: str) -> bool:
-    """Whether `word` is punctuation and nothing else."""
-    return all(unicodedata.category(c)[0] in "PC" or c in "$+<=>^`|~" for c in word)
+_SYMBOLS = _PUNCTUATION | STOPS
+"""What datatrove, and before it CCNet, takes for punctuation."""
 
 
 class Vocabulary:
@@ -80,29 +56,36 @@ class Vocabulary:
     def _clear(self) -> None:
         self._numbers: dict[str, int] = {}
         self._pieces.clear()
-        self.words: list[str] = []
-        self.lengths: NDArray[np.int64] = np.zeros(1 << 16, np.int64)
-        self.symbolic: NDArray[np.bool_] = np.zeros(1 << 16, bool)
-        self.alphabetic: NDArray[np.bool_] = np.zeros(1 << 16, bool)
-        self.stop: NDArray[np.bool_] = np.zeros(1 << 16, bool)
-        self.ends: NDArray[np.bool_] = np.zeros(1 << 16, bool)
+        self._rng = np.random.default_rng(0)
+        self.lengths: NDArray[np.int64] = np.empty(0, np.int64)
+        self.flags: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.stops: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.hashes: Hashes = np.empty(0, np.uint64)
+        self._grow()
+
+    def _grow(self) -> None:
+        size = max(1 << 16, len(self.lengths))
+        self.lengths = np.concatenate([self.lengths, np.zeros(size, np.int64)])
+        self.flags = np.concatenate([self.flags, np.zeros(size, np.uint8)])
+        self.stops = np.concatenate([self.stops, np.zeros(size, np.uint8)])
+        fresh = self._rng.integers(0, 1 << 64, size, np.uint64)
+        self.hashes = np.concatenate([self.hashes, fresh])
 
     def number(self, word: str) -> int:
         """The number of `word`, given now if it is new."""
         found = self._numbers.get(word)
         if found is not None:
             return found
-        at = self._numbers[word] = len(self.words)
-        self.words.append(word)
+        at = self._numbers[word] = len(self._numbers)
         if at == len(self.lengths):
-            for name in ("lengths", "symbolic", "alphabetic", "stop", "ends"):
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+            self._grow()
         self.lengths[at] = len(word)
-        self.symbolic[at] = _symbolic(word)
-        self.alphabetic[at] = any(map(str.isalpha, word))
-        self.stop[at] = word in STOP_WORDS
-        self.ends[at] = word in (".", "!", "?", "…", "。", "！", "？")
+        if word.isalpha():
+            self.flags[at] = ALPHABETIC
+            if word in STOP_WORDS:
+                self.stops[at] = 1 << STOP_WORDS.index(word)
+        else:
+            self.flags[at] = _flags(word)
         return at
 
     def ids(self, text: str) -> Ids:
@@ -117,10 +100,21 @@ class Vocabulary:
         ids = self.ids(text)
         if not len(ids):
             return 0
-        ends = self.ends[ids]
+        flags = self.flags.take(ids)
         # A stop counts when a word follows it, whatever quotes and brackets stand between.
-        marks = ends[~self.symbolic[ids] | ends]
-        return 1 + int(np.count_nonzero(marks[:-1] & ~marks[1:]))
+        ends = flags[(flags & (ENDS | MARK)) != MARK] & ENDS
+        return 1 + int(np.count_nonzero(ends[:-1] & ~ends[1:]))
+
+
+def _flags(word: str) -> int:
+    out = ALPHABETIC if any(map(str.isalpha, word)) else 0
+    if _SYMBOLS.issuperset(word):
+        out |= SYMBOLIC
+    if word in STOPS:
+        out |= ENDS
+    if not out & ALPHABETIC and all(unicodedata.category(c)[0] == "P" for c in word):
+        out |= MARK
+    return out
 
 
 class _Pieces(dict[str, tuple[int, ...]]):
@@ -131,60 +125,78 @@ class _Pieces(dict[str, tuple[int, ...]]):
         self._vocabulary = vocabulary
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
-        found = tuple(map(self._vocabulary.number, split_piece(piece)))
-        if len(piece) < 100:
+        number = self._vocabulary.number
+        if piece.isalpha() and piece not in KNOWN:
+            found: tuple[int, ...] = (number(piece),)
+        else:
+            found = tuple(map(number, split_piece(piece)))
+        if len(piece) < _LONG_PIECE:
             self[piece] = found
         return found
 
 
-_DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
-_NO_WORD = re.compile(r"[^\w]|_")
+_FIGURES = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")
+_TO_SPACE = {ord(c): " " for c in _PUNCTUATION}
 
 
-class _Plain(dict[str, tuple[int, ...]]):
-    """Piece of text → hashes of its words without case, accents, punctuation and figures."""
+class _Plain(dict[str, tuple[bytes, ...]]):
+    """Piece of text → its words without case, accents, punctuation and figures."""
 
-    def __missing__(self, piece: str) -> tuple[int, ...]:
-        plain = _DIGITS.sub("0", piece.lower())
-        if not plain.isascii():
-            plain = "".join(
-                c for c in unicodedata.normalize("NFD", plain) if unicodedata.category(c) != "Mn"
-            )
-        found = tuple(
-            int.from_bytes(blake2b(word.encode("utf-8", "replace"), digest_size=8).digest())
-            for word in _NO_WORD.sub(" ", plain).split()
-        )
-        if len(piece) < 100:
+    def __missing__(self, piece: str) -> tuple[bytes, ...]:
+        plain = piece.lower()
+        if plain.isascii() and plain.isalpha():
+            words = KNOWN.get(plain, (plain,))
+        else:
+            plain = _FIGURES.sub("0", plain).translate(_TO_SPACE)
+            if not plain.isascii():
+                decomposed = unicodedata.normalize("NFD", plain)
+                plain = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+            words = tuple(chain.from_iterable(map(split_piece, plain.split())))
+        found = tuple(word.encode("utf-8", "replace") for word in words)
+        if len(piece) < _LONG_PIECE:
             self[piece] = found
+        return found
+
+
+class _WordHashes(dict[bytes, int]):
+    def __missing__(self, word: bytes) -> int:
+        from xxhash import xxh64_intdigest
+
+        found = self[word] = xxh64_intdigest(word)
         return found
 
 
 _plain = _Plain()
+_word_hashes = _WordHashes()
 
 
-def plain_hashes(text: str) -> Hashes:
-    """A hash for each word of `text`, equal for spellings that differ in form only."""
+def plain_words(text: str) -> list[bytes]:
+    """The words of `text` as UTF-8, equal for spellings that differ in form only."""
     if len(_plain) > _TABLE_SIZE:
         _plain.clear()
-    return np.fromiter(chain.from_iterable(map(_plain.__getitem__, text.split())), dtype=np.uint64)
+    return list(chain.from_iterable(map(_plain.__getitem__, text.split())))
 
 
-def grams(values: NDArray[np.uint64] | Ids, n: int) -> Hashes:
-    """A hash for each run of `n` values; empty if there are fewer."""
-    count = len(values) - n + 1
-    if count <= 0:
-        return np.empty(0, np.uint64)
-    values = mix(values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-    out = values[:count].copy()
-    for at in range(1, n):
-        out *= np.uint64(0x100000001B3)
-        out ^= out >> np.uint64(29)
-        out += values[at : at + count]
-    return mix(out)
+def word_runs(words: list[bytes], n: int) -> Hashes:
+    """A hash for each run of `n` words, the same in every process."""
+    need("xxhash")
+    if len(_word_hashes) > _TABLE_SIZE:
+        _word_hashes.clear()
+    hashes = np.fromiter(map(_word_hashes.__getitem__, words), np.uint64, len(words))
+    return grams(hashes, n)
 
 
-def mix(values: Hashes) -> Hashes:
-    """The finaliser of splitmix64: every bit of the input moves every bit of the output."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def grams(hashes: Hashes, n: int) -> Hashes:
+    """A hash for each run of `n` of random `hashes`; empty if there are fewer."""
+    runs = hashes
+    for length in range(2, n + 1):
+        runs = longer(runs, hashes, length)
+    return runs
+
+
+def longer(runs: Hashes, hashes: Hashes, n: int) -> Hashes:
+    """Hashes of runs of `n`, from those of runs shorter by one."""
+    return runs[:-1] * _FACTOR + hashes[n - 1 :]
