@@ -378,7 +378,12 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
                 stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
         # A command has one chance to find what is there; a server says how far it has come.
         await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
-        threads = Threads(settings.home / "answers.db", record)
+        loop = asyncio.get_running_loop()
+        threads = Threads(
+            settings.home / "answers.db",
+            record,
+            shown=lambda answer: loop.call_soon_threadsafe(runner.shown, answer),
+        )
         stack.callback(threads.close)
         accounts = _accounts(settings, clock)
         stack.callback(accounts.close)
@@ -387,7 +392,15 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             settings.websearch, keep, fetcher=door, clock=clock, indexed=runner.wait_indexed
         )
         answerer = Answerer(
-            record, index, models, clock, RandomIds(), settings, runner.states, web=web
+            record,
+            index,
+            models,
+            clock,
+            RandomIds(),
+            settings,
+            runner.states,
+            web=web,
+            shown=runner.shown,
         )
         pages = Pages(door, keep, clock)
         runs = await _deep(stack, settings, answerer, record, models, pages, clock, follow)

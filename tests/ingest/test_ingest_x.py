@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from gnomon.answer.base import Finished, Question
+from gnomon.answer.pipeline import Answerer
+from gnomon.answer.threads import Threads
+from gnomon.clock import RandomIds, SystemClock
 from gnomon.record.base import Life
+from gnomon.settings import Settings
 from gnomon.testing.x_server import XServer
-from gnomon.types import SourceConfig
+from gnomon.types import Answer, SourceConfig
 
 
 async def until(reached: Callable[[], object]) -> None:
@@ -43,6 +49,78 @@ async def test_what_is_gone_on_x_is_purged_from_the_record(house: Any) -> None:
                 break
         assert opened.record.get(f"x:{ids[0]}").life is Life.PURGED
         assert opened.record.get(f"x:{ids[1]}").life is Life.ALIVE
+
+
+class NoModels:
+    def generator(self) -> None: ...
+
+    def embedder(self) -> None: ...
+
+    def scorer(self) -> None: ...
+
+    def states(self) -> list[Any]:
+        return []
+
+
+async def ask(opened: Any, text: str) -> Answer:
+    answerer = Answerer(
+        opened.record,
+        opened.index,
+        NoModels(),
+        SystemClock(),
+        RandomIds(),
+        Settings(),
+        opened.runner.states,
+        shown=opened.runner.shown,
+    )
+    events = [event async for event in answerer.answer(Question(text=text, mode="extract"))]
+    assert isinstance(events[-1], Finished)
+    return events[-1].answer
+
+
+async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any) -> None:
+    async with (
+        XServer(keep_alive_s=0.05) as server,
+        house(allow=(server.address,)) as opened,
+    ):
+        settings = {
+            "bearer_token": server.token,
+            "api_url": server.url,
+            "rules": ["bridge OR ferry"],
+            "relook_s": 0.2,
+        }
+        await opened.runner.add(SourceConfig(name="x:t", type="x", settings=settings))
+        await until(lambda: server.listening)
+        bridge = server.publish("The Mill Bridge reopens on Friday at noon.")
+        ferry = server.publish("The ferry to Saltmarsh Quay costs four crowns.", username="bob")
+        await until(lambda: opened.record.stats().documents == 2)
+        await opened.runner.wait_indexed(opened.record.last_seq(), 5)
+        answer = await ask(opened, "When does the Mill Bridge reopen?")
+        assert [c.key for c in answer.citations] == [f"x:{bridge}"]
+        await until(lambda: "/2/tweets" in [r.path for r in server.requests])
+
+        server.rules.clear()  # the stream tells nothing of what comes
+        server.delete(ferry)
+        edited = server.edit(bridge, "The Mill Bridge reopens on Saturday at noon.")
+        loop = asyncio.get_running_loop()
+        shown = partial(loop.call_soon_threadsafe, opened.runner.shown)
+        threads = Threads(opened.home / "answers.db", shown=shown)
+        threads.save("one", answer=answer, response={}, previous_id=None)
+
+        def newest() -> Any:
+            return opened.record.get(f"x:{bridge}").document
+
+        async def read_again() -> None:
+            while newest().url != f"https://x.com/ann/status/{edited}":
+                await asyncio.to_thread(threads.get, "one")
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(read_again(), 15)  # a stored answer is shown once more
+        threads.close()
+        assert newest().text == "The Mill Bridge reopens on Saturday at noon."
+        assert opened.record.get(f"x:{ferry}").life is Life.ALIVE  # nothing has shown it
+        assert (await ask(opened, "What does the ferry to Saltmarsh Quay cost?")).citations
+        await until(lambda: opened.record.get(f"x:{ferry}").life is Life.PURGED)
 
 
 async def test_without_a_key_the_source_says_so(house: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +156,7 @@ class Run:
         self.told: list[tuple[str, str]] = []
         self.skipped: dict[str, int] = {}
         self.error: Exception | None = None
+        self.shown: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
@@ -166,6 +168,13 @@ class Run:
     async def held(self, since: Any = None, limit: int = 10_000) -> list[tuple[str, datetime]]:
         keys = [d.key for d in self.documents()]
         return [(key, START) for key in keys] if since is None or since <= START else []
+
+    async def cited(self) -> list[tuple[str, str]]:
+        return [await self.shown.get()]
+
+    def show(self, *documents: Any) -> None:
+        for document in documents:
+            self.shown.put_nowait((document.key, document.url))
 
     def start(self, cursor: str | None = None) -> None:
         async def follow() -> None:
@@ -365,18 +374,99 @@ async def test_a_limit_that_was_hit_is_waited_for() -> None:
         assert 880 < run.error.retry_after_s <= 900
 
 
-async def test_relook() -> None:
+# -- what answers show ------------------------------------------------------------
+def looks(server: XServer) -> list[list[str]]:
+    asked = [r for r in server.asked("/2/tweets") if r.path == "/2/tweets"]
+    return [request.query["ids"].split(",") for request in asked]
+
+
+async def test_what_an_answer_shows_is_looked_up_again() -> None:
     async with running() as (server, run):
-        ids = [server.publish(f"The bridge {n}.") for n in range(3)]
+        ids = [server.publish(f"The bridge {n}.", username=f"u{n}") for n in range(6)]
+        await run.until(lambda: len(run.documents()) == 6)
+        server.rules.clear()  # from now on nothing comes by the stream
         server.delete(ids[1])
-        found = await x.relook(run, ids)
-        assert [c.document.key for c in found if isinstance(c, Upsert)] == [
-            f"x:{ids[0]}",
-            f"x:{ids[2]}",
-        ]
-        assert [c for c in found if isinstance(c, Purge)] == [
-            Purge(key=f"x:{ids[1]}", reason="deleted")
-        ]
+        server.protect("u2")
+        server.suspend("u3")
+        server.edit(ids[4], "The bridge is open.")
+        newest = server.edit(ids[4], "The bridge is open again.")
+        run.show(*run.documents()[:5], *run.documents()[:5])
+        open_again = "The bridge is open again."
+        await run.until(lambda: run.documents()[-1].text == open_again)
+        assert {p.key: p.reason for p in run.changes(Purge)} == {
+            f"x:{ids[1]}": "deleted",
+            f"x:{ids[2]}": "protected",
+            f"x:{ids[3]}": "withheld",
+        }
+        latest = {d.key: d for d in run.documents()}
+        assert latest[f"x:{ids[4]}"].text == "The bridge is open again."
+        assert latest[f"x:{ids[4]}"].url.endswith(newest)
+        # What stands there as it did is the same document, and makes no version.
+        before, after = (d for d in run.documents() if d.key == f"x:{ids[0]}")
+        assert before == msgspec.structs.replace(after, extra=before.extra)
+        asked = [id for ids in looks(server) for id in ids]
+        assert sorted(asked) == sorted([*ids[:5], newest]), "each once, the edited one twice"
+        assert ids[5] not in asked
+
+
+async def test_a_shown_post_rests_before_it_is_looked_up_again() -> None:
+    async with running(relook_s=3_600) as (server, run):
+        server.publish("The bridge is blue.")
+        await run.until(run.documents)
+        (document,) = run.documents()
+        run.show(document)
+        await run.until(lambda: looks(server))
+        await run.until(lambda: len(run.documents()) == 2)
+        run.show(document)
+        server.publish("The bridge is green.")
+        await run.until(lambda: len(run.documents()) == 3)
+        assert len(looks(server)) == 1
+        again = Run(server, run.fetcher, run.clock, first_search_s=0)
+        await run.stop()
+        again.start(run.batches[-1].cursor)  # nor does a restart ask for it
+        again.show(document)
+        await again.until(lambda: server.listening and again.shown.empty())
+        assert len(looks(server)) == 1
+        run.clock.advance(3_700)
+        again.show(document)
+        await again.until(lambda: len(looks(server)) == 2)
+        await again.stop()
+
+
+async def test_what_waits_to_be_looked_up_outlives_a_break() -> None:
+    async with running() as (server, run):
+        server.publish("The bridge is blue.")
+        await run.until(run.documents)
+        server.misbehave("503", path="/2/tweets")
+        run.show(*run.documents())
+        await run.until(lambda: run.skipped.get("relook.net.status"))
+        server.disconnect()
+        await run.until(lambda: run.error)
+        assert not looks(server) or not run.changes(Purge)
+        server.delete(run.documents()[0].key[2:])
+        again = Run(server, run.fetcher, run.clock, first_search_s=0)
+        again.start(run.batches[-1].cursor)
+        await again.until(lambda: again.changes(Purge))
+        await again.stop()
+        assert [p.key for p in again.changes(Purge)] == [run.documents()[0].key]
+
+
+async def test_looks_are_paid_for_from_the_budget_and_its_reserve() -> None:
+    settings = {"budget_usd_day": 1.0, "reserve_usd_day": 0.5, "relook_s": 0}
+    async with running(**settings) as (server, run):
+        ids = [server.publish(f"The bridge {n}.", username=f"u{n}") for n in range(20)]
+        await run.until(lambda: len(run.documents()) == 20)
+        documents = run.documents()
+        for _ in range(20):
+            run.show(*documents)
+            await run.until(run.shown.empty)
+            if run.changes(Notice):
+                break
+        assert [n.code for n in run.changes(Notice) if n.code == "x.relook"] == ["x.relook"]
+        # Authors cost once a day.
+        posts = 20 + sum(map(len, looks(server)))
+        assert 0.5 < posts * 0.005 + 20 * 0.010 <= 1.0
+        assert {id for asked in looks(server) for id in asked} == set(ids)
 
 
 # -- rules of waiting, money, memory ----------------------------------------------

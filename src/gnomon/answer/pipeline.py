@@ -82,9 +82,10 @@ class Answerer:
         source_states: Callable[[datetime | None], Sequence[SourceState]],
         *,
         web: Web | None = None,
+        shown: Callable[[Answer], object] = lambda answer: None,
     ) -> None:
         """`source_states` tells how every source stood at a moment; None is now. Without `web`
-        answers rest on the record alone."""
+        answers rest on the record alone. `shown` is told of every answer that is given."""
         self._record = record
         self._index = index
         self._models = models
@@ -94,6 +95,7 @@ class Answerer:
         self._source_states = source_states
         self._reader = Reader(clock)
         self._web = web if settings.answer.web_search == "auto" else None
+        self._shown = shown
         self._log = get_logger()
 
     async def answer(self, question: Question) -> AsyncIterator[AnswerEvent]:
@@ -112,6 +114,7 @@ class Answerer:
             async for event in events:
                 if isinstance(event, Finished):
                     event = Finished(answer=structs.replace(event.answer, question=question.text))
+                    self._shown(event.answer)
                 yield event
 
     async def _one(self, question: Question) -> AsyncIterator[AnswerEvent]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -109,11 +109,22 @@ class Threads:
     that whoever asks has a right to all of them.
     """
 
-    def __init__(self, path: Path, pins: Pins | None = None, *, limit: int = 100_000) -> None:
-        """Open or create the store at `path`. Raises StoreError."""
+    def __init__(
+        self,
+        path: Path,
+        pins: Pins | None = None,
+        *,
+        limit: int = 100_000,
+        shown: Callable[[Answer], object] = lambda answer: None,
+    ) -> None:
+        """Open or create the store at `path`. Raises StoreError.
+
+        `shown` is told of every stored answer that is read again, in the reader's thread.
+        """
         self._path = path
         self._pins = pins
         self._limit = limit
+        self._shown = shown
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +215,7 @@ class Threads:
     def get(self, id: str, owner: str | None = None) -> Stored | None:
         """The stored answer, None if unknown."""
         rows = self._read(_ONE, (id, owner))
-        return self._stored(rows[0]) if rows else None
+        return self._again(self._stored(rows[0])) if rows else None
 
     def delete(self, id: str, owner: str | None = None) -> bool:
         """Forget it and release what it cites; False if unknown. Answers after it stay."""
@@ -296,7 +307,7 @@ class Threads:
         rows = self._read(
             f"SELECT {_ANSWER} FROM answer WHERE thread = ? ORDER BY number", (conversation.id,)
         )
-        return conversation, [self._stored(row) for row in rows]
+        return conversation, [self._again(self._stored(row)) for row in rows]
 
     def _change(self, sql: str, bound: tuple[Any, ...]) -> bool:
         changed: _Rows = []
@@ -342,6 +353,10 @@ class Threads:
             )
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise self._damaged(error) from error
+
+    def _again(self, stored: Stored) -> Stored:
+        self._shown(stored.answer)
+        return stored
 
     def _release(self, ids: Sequence[str]) -> None:
         if self._pins is not None:

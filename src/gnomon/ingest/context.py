@@ -62,6 +62,9 @@ class PokedClock:
         self._poked.set()
 
 
+_MAX_SHOWN = 10_000
+"""Documents that may wait until their source looks at them."""
+
 Held = Callable[[datetime | None, int], Awaitable[Sequence[tuple[str, datetime]]]]
 """Asks the record what is stored of a source, off the event loop."""
 
@@ -93,6 +96,8 @@ class SourceContext:
         self._health = health
         self._held = held
         self._subscribed = subscribed
+        self._shown: dict[str, str] | None = None
+        self._showing = asyncio.Event()
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         """The source answered just now."""
@@ -112,3 +117,18 @@ class SourceContext:
     ) -> Sequence[tuple[str, datetime]]:
         """What is stored of this source: (key, moment of observation), oldest first."""
         return await self._held(since, limit)
+
+    async def cited(self) -> Sequence[tuple[str, str]]:
+        """Wait until answers show documents of this source: (key, address) of each."""
+        if self._shown is None:
+            self._shown = {}
+        await self._showing.wait()
+        shown, self._shown = self._shown, {}
+        self._showing.clear()
+        return list(shown.items())
+
+    def shown(self, key: str, url: str) -> None:
+        """An answer shows this document."""
+        if self._shown is not None and (key in self._shown or len(self._shown) < _MAX_SHOWN):
+            self._shown[key] = url
+            self._showing.set()

@@ -11,7 +11,7 @@ import asyncio
 import difflib
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,7 +35,7 @@ from gnomon.settings import Settings
 from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.registry import Registry
 from gnomon.sources.websub import Subscriptions
-from gnomon.types import Batch, Change, Notice, SourceConfig, SourceState, Upsert
+from gnomon.types import Answer, Batch, Change, Notice, SourceConfig, SourceState, Upsert
 
 _SWEEP_S = 3_600.0
 _SWEEP_VERSIONS = 2_000
@@ -51,6 +51,7 @@ class _Followed:
         self.clock = clock
         self.health = health
         self.task: asyncio.Task[None] | None = None
+        self.ctx: SourceContext | None = None
         self.noted = "well"
 
 
@@ -196,6 +197,13 @@ class Runner:
         """Do not wait for the next poll or try."""
         self._find(name).clock.poke()
 
+    def shown(self, answer: Answer) -> None:
+        """An answer is shown: the sources of what it shows may have duties."""
+        for key, source, url in _shown(answer):
+            followed = self._followed.get(source)
+            if followed is not None and followed.ctx is not None:
+                followed.ctx.shown(key, url)
+
     def _told(self, name: str) -> None:
         """A hub says that there is news in this source."""
         if name in self._followed:
@@ -229,7 +237,7 @@ class Runner:
             return
         try:
             settings = self._registry.settings(config)
-            ctx = SourceContext(
+            source.ctx = ctx = SourceContext(
                 config,
                 settings,
                 fetcher=Metered(self._fetcher, self._budget(config.name, settings)),
@@ -349,6 +357,18 @@ class Runner:
                     text = source.health.sentence()
                     notice = Notice(code=f"{PREFIX}{state}", text=text, level=level)
                     await self._flow.put(source.config.name, Batch((notice,)))
+
+
+def _shown(answer: Answer) -> Iterator[tuple[str, str, str]]:
+    """Key, source and address of every document whose words an answer shows."""
+    cited = [*answer.citations, *(d.citation for d in answer.disagreements)]
+    cited += (s.citation for s in answer.superseded)
+    if answer.closest is not None:
+        cited.append(answer.closest)
+    for citation in cited:
+        yield citation.key, citation.source, citation.url
+        for context in citation.context:
+            yield context.key, context.source, context.url
 
 
 def _measure(name: str, batch: Batch, now: datetime) -> None:

@@ -132,6 +132,14 @@ class Context(Protocol):
         """
         ...
 
+    async def cited(self) -> Sequence[tuple[str, str]]:
+        """Wait until answers show documents of this source; for duties: (key, address) of each.
+
+        From the first call on none is missed until the source stops, and each comes once however
+        often it was shown between two calls. The address is that of the version that was shown.
+        """
+        ...
+
 
 def require_contact(ctx: Context, who: str) -> None:
     """Stop before the first request to a service that turns away whom it cannot write to.

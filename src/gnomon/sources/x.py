@@ -1,7 +1,8 @@
-"""X (API v2): the filtered stream by rules, recovery by search, daily compliance, and a budget.
+"""X (API v2): the filtered stream by rules, recovery by search, X's terms kept, and a budget.
 
 Key: `x:<id of the first version>`; an edit is a new version. What is deleted, protected, suspended
-or withheld there is purged here. X's terms forbid training: the policy says so and no setting
+or withheld there is purged here: once a day everything is checked, and what an answer shows is
+looked up again at once. X's terms forbid training: the policy says so and no setting
 changes it. Money is counted in the cursor and in advance; listening stops before the budget does.
 """
 
@@ -22,14 +23,15 @@ from gnomon.sources.base import Context, SourceSettings, SourceSpec, reveal
 from gnomon.sources.merge import merged
 from gnomon.sources.polling import web_address
 from gnomon.sources.x_api import Api, patient
-from gnomon.sources.x_duties import Compliance, relook
+from gnomon.sources.x_duties import Compliance
 from gnomon.sources.x_memory import Memory, Step
 from gnomon.sources.x_money import Purse
 from gnomon.sources.x_posts import POLICY
+from gnomon.sources.x_relook import Relook
 from gnomon.sources.x_stream import Listener
 from gnomon.types import Batch, Change, Cursor, SourceConfig
 
-__all__ = ["SOURCE", "XSettings", "follow", "identify", "relook"]
+__all__ = ["SOURCE", "XSettings", "follow", "identify"]
 
 MAX_RULE_CHARS = 1_024
 MAX_RULES = 1_000
@@ -65,6 +67,9 @@ class XSettings(SourceSettings):
     user_usd: float = Field(0.01, ge=0, description="Price of a user that is read.")
     compliance_every_s: float = Field(
         86_400.0, gt=0, le=86_400, description="Time between two checks of everything held."
+    )
+    relook_s: float = Field(
+        3_600.0, ge=0, description="Least time between two looks at a post that answers show."
     )
     idle_s: float = Field(
         30.0, gt=0, description="Longest silence; X sends a sign of life every 20 seconds."
@@ -138,7 +143,8 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     api = Api(ctx, settings.api_url, reveal(settings.bearer_token))
     listener = Listener(ctx, api, memory, purse, all_rules(settings))
     news = listener.stream() if settings.mode == "stream" else _search(ctx, listener)
-    parts = (news, listener.recover(), Compliance(listener).run())
+    duties = (Compliance(listener).run(), Relook(listener).run())
+    parts = (news, listener.recover(), *duties)
     try:
         async with aclosing(merged(*parts)) as coming:
             async for steps in coming:
@@ -146,11 +152,11 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 changes: list[Change] = []
                 for step in steps:
                     changes += step.accept(memory, now)
-                yield Batch(tuple(changes), memory.cursor(purse, now))
+                yield Batch(tuple(changes), memory.cursor(purse, now, settings.relook_s))
     except UpstreamError as error:
         told = patient(error, memory.attempt, ctx.clock.now())
         memory.attempt += 1
-        yield Batch((), memory.cursor(purse, ctx.clock.now()))
+        yield Batch((), memory.cursor(purse, ctx.clock.now(), settings.relook_s))
         raise told from None
 
 

@@ -9,65 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import blake2b
-from typing import Any
 
 from gnomon.clock import from_us, to_us
 from gnomon.errors import UpstreamError, UpstreamTerminal, UpstreamTransient
-from gnomon.sources.base import Context, reveal
-from gnomon.sources.x_api import FIELDS, Api
 from gnomon.sources.x_memory import Job, Memory, Step
-from gnomon.sources.x_money import Purse
 from gnomon.sources.x_posts import key_of
+from gnomon.sources.x_relook import LOOKUP_IDS, LOOKUP_PATH, gone
 from gnomon.sources.x_stream import Listener
 from gnomon.types import Change, Notice, Purge
 
 JOBS_PATH = "/2/compliance/jobs"
-LOOKUP_PATH = "/2/tweets"
-_LOOKUP_IDS = 100
 _JOB_IDS = 500_000
 _POLL_S = 60.0
 _RETRY_S = 600.0
 _MAX_RESULT_BYTES = 200_000_000
-_GONE = {
-    "resource-not-found": "deleted",
-    "not-authorized-for-resource": "protected",
-    "resource-unavailable": "withheld",
-    "disallowed-resource": "withheld",
-}
 _HARMLESS = ("scrub_geo",)
 """We keep no places."""
-
-
-async def relook(
-    ctx: Context, ids: Sequence[str], listener: Listener | None = None
-) -> list[Change]:
-    """Look posts up again, at most 100: what stands today, and a Purge for what is gone.
-
-    For posts that are about to be shown. Raises what the API refuses with.
-    """
-    if listener is None:
-        settings = ctx.settings
-        if settings.bearer_token is None:
-            raise UpstreamTerminal("X needs a key.", code="source.needs_key")
-        api = Api(ctx, settings.api_url, reveal(settings.bearer_token))
-        purse = Purse(ctx.clock, budget_usd=1e9, reserve_usd=0.0)
-        listener = Listener(ctx, api, Memory(), purse, ())
-    wanted = list(dict.fromkeys(ids))[:_LOOKUP_IDS]
-    if not wanted:
-        return []
-    answer = await listener.api.get(LOOKUP_PATH, {**FIELDS, "ids": ",".join(wanted)})
-    read = listener.read(answer.get("data") or [], answer.get("includes") or {})
-    return [*(change for _, change in read), *_purges(answer)]
-
-
-def _purges(answer: dict[str, Any]) -> list[Change]:
-    purges: list[Change] = []
-    for problem in answer.get("errors") or ():
-        kind = str(problem.get("type", "")).rpartition("/")[2]
-        id = str(problem.get("resource_id") or problem.get("value") or "")
-        if kind in _GONE and id.isdigit() and problem.get("resource_type") in ("tweet", "post"):
-            purges.append(Purge(key=key_of(id), reason=_GONE[kind]))
-    return purges
 
 
 class Compliance:
@@ -202,7 +159,7 @@ class Compliance:
         price = round(self._ctx.settings.post_usd * 1_000_000)
         left = list(reversed(ids))
         while left:
-            n = self._purse.affordable(price, min(len(left), _LOOKUP_IDS), duty=True)
+            n = self._purse.affordable(price, min(len(left), LOOKUP_IDS), duty=True)
             if not n:
                 text = (
                     f"{len(left)} posts of X could not be checked for deletion today: "
@@ -216,7 +173,8 @@ class Compliance:
                 answer = await self._api.get(LOOKUP_PATH, {"ids": ",".join(some)})
             finally:
                 self._purse.settle(n * price, n * price)
-            yield Step(posts=[((p.key[2:],), p) for p in _purges(answer) if isinstance(p, Purge)])
+            reasons = gone(answer).items()
+            yield Step(posts=[((id,), Purge(key=key_of(id), reason=why)) for id, why in reasons])
 
         def note(memory: Memory) -> None:
             memory.check_since_us = onward_us

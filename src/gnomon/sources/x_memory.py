@@ -16,6 +16,7 @@ from gnomon.types import Change, Cursor, Gap, Purge
 _REMEMBERED_S = 7_200.0
 """Edits are possible for an hour at most; a late duplicate does not come later than this."""
 _REMEMBERED = 2_000
+_LOOKED = 5_000
 _MAX_HOLES = 40
 RECOVERABLE = timedelta(days=7)
 """How far back recent search reaches."""
@@ -59,6 +60,10 @@ class Memory(msgspec.Struct, omit_defaults=True):
     """By id of the first version, the chain of posts that were edited lately."""
     gone: dict[str, int] = {}
     """Posts purged lately, by id of the first version: late duplicates must not bring them back."""
+    waiting: dict[str, str] = {}
+    """What was shown and is to be looked up again: the version, by id of the first version."""
+    looked: dict[str, int] = {}
+    """When posts that were shown were last looked up again, by id of the first version."""
     checked_us: int = 0
     """When the last compliance round ended; the first start counts as one."""
     check_since_us: int = 0
@@ -75,11 +80,13 @@ class Memory(msgspec.Struct, omit_defaults=True):
         except msgspec.DecodeError:
             return cls()
 
-    def cursor(self, purse: Purse, now: datetime) -> Cursor:
-        """To be stored with the changes before it."""
+    def cursor(self, purse: Purse, now: datetime, relook_s: float = 0.0) -> Cursor:
+        """To be stored with the changes before it. Looks older than `relook_s` are forgotten."""
         self.day, self.spent_micros = purse.day, purse.spent_micros
         horizon_us = to_us(now - timedelta(seconds=_REMEMBERED_S))
         self.gone = dict([(k, at) for k, at in self.gone.items() if at > horizon_us][-_REMEMBERED:])
+        looked_us = to_us(now - timedelta(seconds=relook_s))
+        self.looked = dict([(k, t) for k, t in self.looked.items() if t > looked_us][-_LOOKED:])
         self.versions = dict(list(self.versions.items())[-_REMEMBERED:])
         self.connects_us = [us for us in self.connects_us if us > to_us(now) - 900_000_000]
         return msgspec.json.encode(self).decode()

@@ -54,12 +54,29 @@ def key_of(id: str) -> str:
 
 def chain(post: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids of the post's versions, first to this one. Raises ContentError if it has no id."""
+    own = int(_id(post))
+    return tuple(id for id in _history(post) if int(id) <= own)
+
+
+def newest_of(post: Mapping[str, Any]) -> str:
+    """The id of the newest version that is known of. Raises ContentError if it has no id."""
+    return _history(post)[-1]
+
+
+def _id(post: Mapping[str, Any]) -> str:
     id = post.get("id")
-    if not isinstance(id, str) or not id.isdigit():
+    if not isinstance(id, str) or not id.isdecimal():
         raise ContentError("a post without an id", code="post.no_id")
-    ids = post.get("edit_history_post_ids") or post.get("edit_history_tweet_ids") or [id]
-    known = {i for i in ids if isinstance(i, str) and i.isdigit()} if isinstance(ids, list) else {}
-    return tuple(sorted({*known, id}, key=int))
+    return id
+
+
+def _history(post: Mapping[str, Any]) -> list[str]:
+    """All versions, oldest first. An old version, asked for by its id, names newer ones too."""
+    ids = post.get("edit_history_post_ids") or post.get("edit_history_tweet_ids")
+    known = (
+        {i for i in ids if isinstance(i, str) and i.isdecimal()} if isinstance(ids, list) else {}
+    )
+    return sorted({*known, _id(post)}, key=int)
 
 
 def is_repost(post: Mapping[str, Any]) -> bool:
@@ -85,7 +102,7 @@ def document(
     text = _text(post)
     if not text:
         raise ContentError("a post without text", code="post.no_text")
-    id = ids[-1] if post["id"] == ids[-1] else str(post["id"])
+    id = ids[-1]
     claimed = parse_date(str(post.get("created_at", "")))
     first_at = moment_of(ids[0]) or claimed
     if first_at is not None and first_at > now + _TOLERANCE:

@@ -133,8 +133,8 @@ class Listener:
         if not isinstance(message, dict):
             self.ctx.count("line.unreadable")
             return None
-        post, includes = message.get("data"), _mapping(message.get("includes"))
-        for problem in _list(message.get("errors")):
+        post, includes = message.get("data"), mapping(message.get("includes"))
+        for problem in objects(message.get("errors")):
             title = str(problem.get("title", "error"))
             if post is None and "resource" not in str(problem.get("type", "")):
                 raise UpstreamTransient(
@@ -144,7 +144,7 @@ class Listener:
             self.ctx.count("post.incomplete")
         if not isinstance(post, dict):
             return None
-        cost = self._cost([post], includes)
+        cost = self.cost([post], includes)
         self.purse.settle(min(cost, self._booked), cost)
         self._booked -= min(cost, self._booked)
         return Step(posts=self.read([post], includes))
@@ -215,13 +215,13 @@ class Listener:
         self._booked += n * self.worst_micros
         return self._booked >= _MARGIN * self.worst_micros
 
-    def _cost(self, posts: Sequence[Any], includes: Mapping[str, Any]) -> int:
+    def cost(self, posts: Sequence[Any], includes: Mapping[str, Any]) -> int:
         """What X bills for these. Users count once a day, as far as this run remembers."""
         if self._users_day != self.purse.day:
             self._users, self._users_day = set(), self.purse.day
-        users = {str(user.get("id")) for user in _list(includes.get("users"))} - self._users
+        users = {str(user.get("id")) for user in objects(includes.get("users"))} - self._users
         self._users |= users
-        others = len(_list(includes.get("posts"))) + len(_list(includes.get("tweets")))
+        others = len(objects(includes.get("posts"))) + len(objects(includes.get("tweets")))
         return (len(posts) + others) * self._post_micros + len(users) * self._user_micros
 
     def _stop(self, now_us: int) -> Step:
@@ -284,14 +284,14 @@ class Listener:
         real = booked
         try:
             answer = await self.api.get(RECENT_PATH, params)
-            posts, includes = _list(answer.get("data")), _mapping(answer.get("includes"))
-            real = self._cost(posts, includes)
+            posts, includes = objects(answer.get("data")), mapping(answer.get("includes"))
+            real = self.cost(posts, includes)
         except UpstreamTerminal:
             real = 0
             raise
         finally:
             self.purse.settle(booked, real)
-        meta = _mapping(answer.get("meta"))
+        meta = mapping(answer.get("meta"))
         oldest = str(meta.get("oldest_id") or "")
         changes: list[Change] = []
         if since > from_us(hole.since_us):
@@ -327,8 +327,8 @@ async def sync_rules(ctx: Context, api: Api, rules: Sequence[str]) -> None:
     params: dict[str, Any] = {"max_results": 1_000}
     while True:
         answer = await api.get(RULES_PATH, params)
-        present += _list(answer.get("data"))
-        token = _mapping(answer.get("meta")).get("next_token")
+        present += objects(answer.get("data"))
+        token = mapping(answer.get("meta")).get("next_token")
         if not token:
             break
         params["pagination_token"] = token
@@ -341,7 +341,7 @@ async def sync_rules(ctx: Context, api: Api, rules: Sequence[str]) -> None:
     for start in range(0, len(missing), 100):
         answer = await api.post(RULES_PATH, {"add": missing[start : start + 100]})
         # A rule that another start added meanwhile serves as well as ours.
-        bad = [e for e in _list(answer.get("errors")) if e.get("title") != "DuplicateRule"]
+        bad = [e for e in objects(answer.get("errors")) if e.get("title") != "DuplicateRule"]
         if bad:
             said = bad[0].get("detail") or bad[0].get("title")
             raise UpstreamTerminal(
@@ -368,9 +368,11 @@ def searches(rules: Sequence[str]) -> list[str]:
     return queries
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object, empty if it is none."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Any) -> list[Any]:
+def objects(value: Any) -> list[Any]:
+    """The JSON objects of a list, none if it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -76,6 +76,8 @@ class Stage:
     the next step of the script happens, and a minute at most of its sleeps passes. 0: it polls."""
     set_time: Callable[[datetime], object] | None = None
     """Told how late it is whenever time passes, for stand-ins whose own clock matters."""
+    shown: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
+    """The script puts here what answers show: (key, address of the version)."""
 
 
 @dataclass
@@ -209,6 +211,7 @@ class _Context:
         self.clock = clock
         self.rng = random.Random(seed)
         self.limits = stage.limits
+        self._shown = stage.shown
         self.contact = ""
         self.skipped: Counter[str] = Counter()
         self.ledger = Ledger()
@@ -217,6 +220,9 @@ class _Context:
         self, since: datetime | None = None, limit: int = 10_000
     ) -> Sequence[tuple[str, datetime]]:
         return [(key, START) for key in self.ledger.versions] if since in (None, START) else []
+
+    async def cited(self) -> Sequence[tuple[str, str]]:
+        return [await self._shown.get()]
 
     def heard(self, *, state: str = "", text: str = "", next_in_s: float | None = None) -> None:
         if next_in_s is not None and next_in_s < 0:

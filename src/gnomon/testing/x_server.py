@@ -289,7 +289,7 @@ class XServer(ApiServer):
         shaped: dict[str, Any] = {
             "id": post["id"],
             "text": post["text"],
-            f"edit_history_{what}_ids": chain[: chain.index(post["id"]) + 1],
+            f"edit_history_{what}_ids": list(chain),
         }
         available = {
             "author_id": post["author_id"],
