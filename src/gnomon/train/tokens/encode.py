@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -123,6 +124,8 @@ def _encode(task: _Task) -> Shard:
             digest.update(body.data)
             tokens += len(body)
             documents += len(texts)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
     shard = Shard(path.name, tokens, documents, digest.hexdigest())
     write_durably(state, msgspec.json.encode((task.sha256, shard)))
