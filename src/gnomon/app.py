@@ -7,6 +7,7 @@ One home serves one process at a time: a second one is refused while the first h
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import os
 import random
@@ -66,6 +67,9 @@ if TYPE_CHECKING:
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
 posts are taken in waits that long at each of its steps."""
+_M_MMAP_THRESHOLD = -3
+_HEAD_START_S = 0.3
+"""Loading models and first polls keep Python busy: whoever waits for the page gets it before."""
 _STOP_GRACE_S = 5
 _MAX_CONNECTIONS = 1_000
 _CATCH_UP_S = 0.5
@@ -142,6 +146,7 @@ async def _serve(
 ) -> None:
     token = token or secrets.token_urlsafe(32)
     sys.setswitchinterval(TURN_S)
+    _give_memory_back()
     grpc_door = _grpc_door() if settings.server.grpc_port else None
     listener = _listen(settings.server.host, settings.server.port)
     url = _url(listener)
@@ -181,6 +186,8 @@ async def _serve(
                 await asyncio.sleep(0.005)
             if web.started:
                 if follow:
+                    begins = asyncio.get_running_loop().call_later(_HEAD_START_S, house.begin)
+                    stack.callback(begins.cancel)
                     stack.enter_context(_announced(settings.home, url, token))
                 announce(url)
             while not serving.done():
@@ -194,6 +201,12 @@ async def _serve(
             raise failures[0]
         if failing.done() and not failing.cancelled():
             failing.result()
+
+
+def _give_memory_back() -> None:
+    """Have glibc return large blocks when they are freed, which it else stops doing by and by."""
+    with suppress(AttributeError):  # other systems have no such choice
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _grpc_door() -> type[GrpcDoor]:
@@ -270,6 +283,8 @@ class House:
     memory: MemoryStore
     served: Served
     demo: Showing
+    begin: Callable[[], None]
+    """Load the models and follow the sources, to be called once: a server answers first."""
 
     def _provider(self) -> OpenIdProvider | None:
         """The OpenID provider of the settings. Raises ConfigError where they are incomplete."""
@@ -356,7 +371,6 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         door = Door(net, clock, endpoints=endpoints)
         stack.push_async_callback(door.aclose)
         models = Hub(settings, clock=clock, fetcher=door)
-        models.start()
         stack.push_async_callback(models.aclose)
         served = Served(
             ModelRegistry(settings.home / "registry", clock),
@@ -369,13 +383,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         await demo.prepare()
         runner = Runner(record, index, door, clock, random.Random(), settings, registry)  # noqa: S311
         stack.push_async_callback(runner.stop)
-        await runner.start(follow=follow)
-        if follow:
-            first = beginning.begin(
-                settings, record=record, runner=runner, fetcher=door, registry=registry, clock=clock
-            )
-            for name, work in (("demo", demo.watch(runner)), ("beginning", first)):
-                stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
+        await runner.start(follow=follow, held=True)
         # A command has one chance to find what is there; a server says how far it has come.
         await runner.wait_indexed(record.last_seq(), _CATCH_UP_S if follow else _ALL_INDEXED_S)
         loop = asyncio.get_running_loop()
@@ -411,9 +419,24 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(batches.close)
         memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
         stack.callback(memory.close)
-        if follow:
-            expiring = asyncio.create_task(_expire_files(files, runner, clock), name="files")
-            stack.push_async_callback(_ended, expiring)
+
+        def begin() -> None:
+            models.start()
+            runner.release()
+            if not follow:
+                return
+            first = beginning.begin(
+                settings, record=record, runner=runner, fetcher=door, registry=registry, clock=clock
+            )
+            for name, work in (
+                ("demo", demo.watch(runner)),
+                ("beginning", first),
+                ("files", _expire_files(files, runner, clock)),
+            ):
+                stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
+
+        if not follow:
+            begin()
         yield House(
             settings=settings,
             clock=clock,
@@ -433,6 +456,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             memory=memory,
             served=served,
             demo=demo,
+            begin=begin,
         )
 
 

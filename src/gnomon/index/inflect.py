@@ -36,6 +36,8 @@ def of_text(words: Sequence[str], lang: str) -> list[str]:
     if language == "en":
         return []
     if language not in _LATIN:
+        if "".join(words).isascii():
+            return []
         words = [word for word in words if not word.isascii()]
         language = language if language in _ALGORITHMS else ""
     stems = _tables.setdefault(language, _Stems(language))

@@ -89,11 +89,13 @@ class Runner:
         self._upkeep: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
         self._resting = False
+        self._released = asyncio.Event()
 
     # -- the core -------------------------------------------------------------
     async def _follow(self, source: _Followed, spec: SourceSpec, ctx: SourceContext) -> None:
         """Follow one source until cancelled: hand over what it brings, try again after trouble."""
         name = source.config.name
+        await self._released.wait()
         while True:
             wait_s: float | None = None
             source.health.began()
@@ -119,12 +121,15 @@ class Runner:
             await source.clock.wait(wait_s)
 
     # -- life -----------------------------------------------------------------
-    async def start(self, *, follow: bool = True) -> None:
+    async def start(self, *, follow: bool = True, held: bool = False) -> None:
         """Follow what is configured, and index what an earlier run left behind.
 
-        Without `follow` sources rest: they can be listed and changed, and nothing goes out.
+        Without `follow` sources rest: they can be listed and changed, and nothing goes out. With
+        `held` they begin at `release`: a server answers first, and follows then.
         """
         self._resting = not follow
+        if not held:
+            self.release()
         await self.websub.open()
         self._flow.start()
         for config in await self._flow.read(self._record.sources):
@@ -133,6 +138,10 @@ class Runner:
         upkeep = (self._sweep(), self._note_states(), self.websub.run()) if follow else ()
         for work in (*upkeep, self._watch_flow()):
             self._upkeep.append(asyncio.create_task(work))
+
+    def release(self) -> None:
+        """Let sources begin that a `held` start kept waiting."""
+        self._released.set()
 
     async def stop(self) -> None:
         """Stop following; everything handed over becomes durable and searchable first.
