@@ -85,6 +85,18 @@ MODEL_SWAPS = Counter(
     "Times that another registered model took over.",
     registry=REGISTRY,
 )
+CODE_RUNS = Counter(
+    "gnomon_code_runs_total",
+    "Runs of code in closed rooms, by how they ended.",
+    ["ended"],
+    registry=REGISTRY,
+)
+MCP_CALLS = Counter(
+    "gnomon_mcp_calls_total",
+    "Calls of remote MCP servers, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 REQUESTS = Counter(
     "gnomon_http_requests_total",
     "HTTP requests, by route and status.",

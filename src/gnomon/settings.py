@@ -218,6 +218,49 @@ class WebSearchSettings(_Section):
     )
 
 
+class Tools(_Section):
+    """What a language model may use while it answers, if a request wishes it."""
+
+    code: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: code_interpreter runs code in closed rooms, where this system can "
+        "close them; `off`: never.",
+    )
+    code_seconds: float = Field(
+        30.0, gt=0, le=600, description="Longest that one run of code may take, in seconds."
+    )
+    code_memory_mib: int = Field(
+        512, ge=128, le=65_536, description="Memory of one room, in mebibytes."
+    )
+    code_files_mib: int = Field(
+        64, ge=1, le=4_096, description="Files of one room, kept in memory, in mebibytes."
+    )
+    code_idle_minutes: float = Field(
+        20.0, gt=0, description="A room that nobody used for so long is cleared away."
+    )
+    code_rooms: int = Field(8, ge=1, le=256, description="Rooms that there may be at a time.")
+    code_packages: tuple[str, ...] = Field(
+        ("numpy",),
+        description="Installed packages that code may import beside the standard library.",
+    )
+    mcp_servers: tuple[str, ...] = Field(
+        (),
+        description="Remote MCP servers that requests may use, as `host` or `host:port`; `*`: "
+        "every public one; empty: none.",
+    )
+    mcp_approval: Literal["always", "never"] = Field(
+        "always",
+        description="Whether a person has to approve each call of a remote MCP server, where an "
+        "HTTP request does not say it.",
+    )
+    mcp_seconds: float = Field(
+        30.0, gt=0, le=600, description="Longest that one call of a remote MCP server may take."
+    )
+    calls: int = Field(
+        16, ge=1, le=100, description="Calls of code and remote MCP tools in one answer."
+    )
+
+
 class Log(_Section):
     """Logs."""
 
@@ -273,6 +316,7 @@ class Settings(_Section):
     models: Models = Models()
     answer: AnswerSettings = AnswerSettings()
     websearch: WebSearchSettings = WebSearchSettings()
+    tools: Tools = Tools()
     log: Log = Log()
     starter: Starter = Starter()
     demo: Demo = Demo()

@@ -1,0 +1,1 @@
+"""A closed room in which code of unknown intent runs: no network, no files, bounded everything."""

@@ -1,0 +1,1 @@
+"""What runs inside the child process, with nothing but the standard library."""

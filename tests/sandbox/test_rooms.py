@@ -1,0 +1,125 @@
+"""The rooms of a process: proof, owners, idle time, new beginnings."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+
+from gnomon.sandbox.base import Ran, RoomError
+from gnomon.sandbox.proof import prove
+from gnomon.sandbox.rooms import Rooms
+
+
+class OpenRoom:
+    """Code without any door: what the proof must find out."""
+
+    async def start(self) -> None:
+        pass
+
+    async def run(self, code: str) -> Ran:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, cwd=self.folder
+        )
+        output, _ = await process.communicate()
+        return Ran(output=output.decode())
+
+    async def close(self) -> None:
+        pass
+
+    folder = "/tmp"
+
+
+async def test_the_proof_finds_an_open_door(tmp_path: Any) -> None:
+    room = OpenRoom()
+    room.folder = str(tmp_path)
+    standing = await prove(lambda: room)  # type: ignore[arg-type, return-value]
+    assert standing.state == "unavailable" and not standing.ready
+    for told in (
+        "connect to a listener",
+        "read a file outside",
+        "write outside",
+        "start a program",
+    ):
+        assert told in standing.text
+
+
+async def test_the_proof_passes_in_a_closed_room(rooms: Any) -> None:
+    standing = await rooms().standing()
+    if standing.state == "unavailable":
+        pytest.skip(standing.text)
+    assert standing.ready and "closed rooms" in standing.text
+
+
+async def test_off_is_off(rooms: Any) -> None:
+    off: Rooms = rooms(code="off")
+    assert (await off.standing()).state == "off"
+    with pytest.raises(RoomError, match="is off"):
+        await off.enter("ann")
+
+
+async def ready(rooms: Any, **settings: Any) -> Rooms:
+    made: Rooms = rooms(**settings)
+    standing = await made.standing()
+    if not standing.ready:
+        pytest.skip(standing.text)
+    return made
+
+
+async def test_a_container_is_its_owners_alone(rooms: Any) -> None:
+    made = await ready(rooms)
+    mine = await made.enter("ann")
+    await made.run(mine, "x = 1")
+    mine.leave()
+    again = await made.enter("ann", mine.id)
+    assert again is mine and (await made.run(again, "x")).output == "1\n"
+    for owner, id in (("bob", mine.id), ("ann", "cntr_no")):
+        with pytest.raises(RoomError, match="no container"):
+            await made.enter(owner, id)
+    assert made.of("ann") == [mine] and made.of("bob") == []
+
+
+async def test_files_come_back_with_a_new_beginning(rooms: Any) -> None:
+    made = await ready(rooms)
+    container = await made.enter("ann")
+    read: list[int] = []
+
+    async def load() -> bytes:
+        read.append(1)
+        return b"given"
+
+    await container.lay("given.txt", load)
+    await container.lay("given.txt", load)
+    assert read == [1]
+    died = await made.run(container, "open('own.txt', 'w').close()\nimport os; os._exit(1)")
+    assert died.ended == "died" and container.files == {}
+    assert (await made.run(container, "open('given.txt').read()")).output == "'given'\n"
+    assert await container.read("given.txt") == b"given"
+    assert await container.read("own.txt") is None
+
+
+async def test_idle_rooms_are_cleared_and_busy_ones_stay(rooms: Any) -> None:
+    made = await ready(rooms, code_idle_minutes=10)
+    idle, busy = await made.enter("ann"), await made.enter("ann")
+    await made.run(idle, "1")
+    process: Any = idle._room._process  # type: ignore[union-attr]
+    idle.leave()
+    for _ in range(21):
+        rooms.clock.advance(30)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await process.wait()
+    assert made.of("ann") == [busy]
+
+
+async def test_there_are_no_more_rooms_than_there_may_be(rooms: Any) -> None:
+    made = await ready(rooms, code_rooms=1)
+    first = await made.enter("ann")
+    with pytest.raises(RoomError, match="in use"):
+        await made.enter("bob")
+    first.leave()
+    second = await made.enter("bob")
+    assert made.of("ann") == [] and made.of("bob") == [second]
