@@ -20,6 +20,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -105,15 +106,16 @@ def build(
     if (out / MANIFEST).exists():
         shutil.rmtree(work)
         return read_manifest(out)
-    spread = spread or partial(_spread, workers)
-    for done, _ in enumerate(spread(partial(judge_unit, out), len(plan.units)), 1):
-        progress(f"judged {done} of {len(plan.units)}")
-    parts = count_parts(out)
-    for done, _ in enumerate(spread(partial(match_part, out), parts), 1):
-        progress(f"compared {done} of {parts}")
-    settle(out)
-    for done, _ in enumerate(spread(partial(write_unit, out), len(plan.units)), 1):
-        progress(f"written {done} of {len(plan.units)}")
+    with nullcontext(spread) if spread else _processes(workers) as run:
+        units = len(plan.units)
+        for done, _ in enumerate(run(partial(judge_unit, out), units), 1):
+            progress(f"judged {done} of {units}")
+        parts = count_parts(out)
+        for done, _ in enumerate(run(partial(match_part, out), parts), 1):
+            progress(f"compared {done} of {parts}")
+        settle(out)
+        for done, _ in enumerate(run(partial(write_unit, out), units), 1):
+            progress(f"written {done} of {units}")
     write_manifest(out, collect(out))
     if record is not None:  # what was purged while the build ran or stood still
         forget(out, purged(out, record))
@@ -337,11 +339,12 @@ def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _spread(workers: int, step: Step, count: int) -> Iterator[None]:
-    """Run `step` for every number below `count`, in this process or in several."""
-    if workers <= 1 or count <= 1:
-        yield from map(step, range(count))
+@contextmanager
+def _processes(workers: int) -> Iterator[Spread]:
+    """Run steps in this process, or in several."""
+    if workers <= 1:
+        yield lambda step, count: map(step, range(count))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, count), context, die_with_parent) as pool:
-        yield from pool.map(step, range(count))
+    with ProcessPoolExecutor(workers, context, die_with_parent) as pool:
+        yield lambda step, count: pool.map(step, range(count))
