@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,65 @@ import pytest
 from gnomon.train.shards import write_shards
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices: more threads only wait
+
+
+WORKERS = """
+import os, socket, sys
+import torch
+import torch._dynamo  # which sharding asks for; once, before the fork
+from pathlib import Path
+import msgspec
+from gnomon.clock import SystemClock
+from gnomon.train import loop
+from gnomon.train.config import RunConfig
+
+torch.set_num_threads(1)  # before the fork, which other threads would not survive
+
+{code}
+
+def together(workers, work, *arguments):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    os.environ |= {{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}}
+    os.environ |= {{"WORLD_SIZE": str(workers), "LOCAL_WORLD_SIZE": str(workers)}}
+    children = []
+    for rank in range(workers):
+        children.append(os.fork())
+        if not children[-1]:
+            os.environ |= {{"RANK": str(rank), "LOCAL_RANK": str(rank)}}
+            status = 1
+            try:
+                work(*arguments)
+                status = 0
+            finally:
+                sys.stdout.flush()
+                if status:
+                    sys.excepthook(*sys.exc_info())
+                os._exit(status)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * workers
+
+main(*sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def in_workers() -> Callable[..., str]:
+    """Run code whose `main` calls `together(workers, work, ...)`; what it printed."""
+
+    def run(code: str, *arguments: object, timeout_s: float = 100) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", WORKERS.format(code=code), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -248,6 +248,6 @@ def test_safetensors_have_the_names_and_shapes_of_their_family(
     assert shapes[f"{moe}.experts.3.w2.weight"] == [64, 96]
     assert shapes["model.layers.1.self_attn.k_proj.weight"] == [32, 64]
     assert sum(int(np.prod(s)) for s in shapes.values()) == read_run(run).model.parameters()
-    assert torch.equal(first, model.blocks[1].mlp.down[2].T)
+    assert torch.equal(first, model.blocks[1].mlp.experts.down[2].T)
     piece = msgspec.json.decode((tmp_path / "hf" / "tokenizer_config.json").read_bytes())
     assert piece["eos_token"] == END

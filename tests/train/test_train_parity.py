@@ -80,10 +80,10 @@ def mlp(x: Any, w: dict[str, Any], at: str, shape: Shape) -> tuple[Any, Any, Any
         out = torch.zeros_like(x[t])
         for e in used:
             counts[e] += 1
-            gate = x[t] @ w[f"{at}.gate"][e]
+            gate = x[t] @ w[f"{at}.experts.gate"][e]
             gate = gelu_tanh(gate) if shape.layout == "grok" else gate * torch.sigmoid(gate)
-            hidden = gate * (x[t] @ w[f"{at}.up"][e])
-            out = out + chances[t, e] / total * (hidden @ w[f"{at}.down"][e])
+            hidden = gate * (x[t] @ w[f"{at}.experts.up"][e])
+            out = out + chances[t, e] / total * (hidden @ w[f"{at}.experts.down"][e])
         outs.append(out)
     balance = 0.0
     for e in range(shape.experts):

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gnomon.errors import ConfigError
 from gnomon.train.models.shape import Shape, presets
@@ -93,16 +93,32 @@ class Faults(_Section):
     spike_sigmas: float = Field(6.0, gt=0, description="How far above, in standard deviations.")
     spike_window: int = Field(64, ge=8, le=1_024, description="Losses that it is compared with.")
     give_up: int = Field(10, ge=1, description="Bad steps without a good one that end the run.")
+    straggler: float = Field(
+        1.5,
+        ge=0,
+        description="Times the median's own time from which a worker is told of; 0: never.",
+    )
+    straggler_window: int = Field(20, ge=1, le=1_024, description="Steps that this is judged by.")
+
+    @field_validator("straggler")
+    @classmethod
+    def _above_one(cls, value: float) -> float:
+        if 0 < value <= 1:
+            raise ValueError("must be above 1, or 0 to look for none")
+        return value
 
 
 class Machine(_Section):
     """What it runs on."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "bf16", "float8"] = Field(
         "fp32", description="Of activations and multiplications; weights are kept in fp32."
     )
     threads: int = Field(0, ge=0, description="Of one worker on CPU; 0: its share of the cores.")
+    ep: int = Field(
+        1, ge=1, description="Workers that share out a layer's experts: expert parallelism."
+    )
     compile: bool = False
     recompute: bool = Field(False, description="Activation checkpointing: less memory, more work.")
 
@@ -154,6 +170,11 @@ class RunConfig(_Section):
             raise ValueError(
                 f"data.batch ({self.data.batch}) is no multiple of data.micro ({self.data.micro})"
             )
+        if self.machine.ep > 1 and (not self.model.experts or self.model.experts % self.machine.ep):
+            raise ValueError(
+                f"model.experts ({self.model.experts}) cannot be shared out evenly to machine.ep "
+                f"({self.machine.ep}) workers"
+            )
         return self
 
     def identity(self) -> str:
@@ -174,18 +195,20 @@ def read_config(path: Path) -> RunConfig:
     """Read the TOML file at `path`. Raises ConfigError that names each wrong key and what is near.
 
     `model` is a preset's name, or a table: either whole, or `preset = NAME` with what differs.
-    Paths are relative to the file.
+    Paths are relative to the file. The `config.json` of a run says the same, and is read as well.
     """
+    loads = json.loads if path.suffix == ".json" else tomllib.loads
     try:
-        described = tomllib.loads(path.read_text())
+        described = loads(path.read_text())
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}.",
             code="train.config",
             hint="Name the TOML file of a run.",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", code="train.config") from error
+    except ValueError as error:  # what both raise, and a text that is no UTF-8
+        form = "JSON" if loads is json.loads else "TOML"
+        raise ConfigError(f"{path} is not {form}: {error}.", code="train.config") from error
     described["model"] = _model(described.get("model"), path)
     try:
         config = RunConfig.model_validate(described)

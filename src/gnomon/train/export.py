@@ -101,7 +101,7 @@ def named(model: Transformer) -> Iterator[tuple[str, Tensor]]:
         yield f"{moe}.gate.weight", weights[f"{ours}.mlp.router.weight"].detach()
         for expert in range(shape.experts):
             for part, name in _EXPERT.items():
-                weight = weights[f"{ours}.mlp.{part}"].detach()[expert].T
+                weight = weights[f"{ours}.mlp.experts.{part}"].detach()[expert].T
                 yield f"{moe}.experts.{expert}.{name}.weight", weight
     yield "model.norm.weight", weights["norm.weight"].detach()
     if not shape.tied:

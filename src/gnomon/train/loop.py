@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Literal, NoReturn
 import msgspec
 import torch
 import torch.nn.functional as F
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from gnomon.clock import Clock
 from gnomon.errors import ConfigError, GnomonError, ModelError
@@ -29,10 +28,11 @@ from gnomon.train.config import Faults, RunConfig
 from gnomon.train.data import Windows
 from gnomon.train.fence import Fence
 from gnomon.train.launch import STOP_FILE, Stopped
-from gnomon.train.models.transformer import Transformer
 from gnomon.train.optim import optimizers
+from gnomon.train.pace import Pace
+from gnomon.train.parallel import average_over_groups, sharded
 from gnomon.train.shards import INDEX, TokenShards, write_durably
-from gnomon.train.spread import gathered
+from gnomon.train.spread import total_norm
 from gnomon.train.watch import Watch, peak_flops
 from gnomon.train.world import World, free_bytes, joined
 
@@ -60,8 +60,7 @@ def train(
     with joined(config.machine) as world, _opened(config, folder, world, clock, tell) as run:
         progress = run.restore() or run.begin()
         while progress.step < config.schedule.steps:
-            tokens = run.windows.batch(progress.step + progress.shift, world.rank, world.size)
-            met = run.gradients(torch.from_numpy(tokens))
+            met = run.gradients(run.batch(progress))
             verdict = judge(met, progress, config.faults)
             rate = config.optimizer.rate * config.schedule.factor(progress.step)
             if verdict == "good":
@@ -93,6 +92,8 @@ class Met:
     gradient_norm: torch.Tensor
     load: list[float]
     asked_to_stop: bool = False
+    times_s: Sequence[float] = ()
+    """Each worker's own time."""
 
     @property
     def finite(self) -> bool:
@@ -123,8 +124,11 @@ def judge(met: Met, progress: Progress, faults: Faults) -> Verdict:
 class Run:
     """One worker's part of a run."""
 
-    def __init__(self, config: RunConfig, folder: Path, world: World, fence: Fence) -> None:
+    def __init__(
+        self, config: RunConfig, folder: Path, world: World, fence: Fence, clock: Clock
+    ) -> None:
         self.config, self.world = config, world
+        self.pace = Pace(world.device, clock)
         shards = TokenShards(config.data.tokens)
         if shards.index.vocab_size > config.model.vocab:
             raise ConfigError(
@@ -152,7 +156,7 @@ class Run:
                 code="train.memory",
                 hint="Take a smaller model or more workers; `gnomon forge plan` reckons them.",
             )
-        self.model = sharded(config, world)
+        self.model = sharded(config, world, self.pace)
         self.optimizers = optimizers(self.model, config.optimizer)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
@@ -177,12 +181,17 @@ class Run:
         self.checkpoints.wait()
         return progress
 
+    def batch(self, progress: Progress) -> torch.Tensor:
+        """This worker's samples of the next step."""
+        with self.pace.reading():
+            number = progress.step + progress.shift
+            return torch.from_numpy(self.windows.batch(number, self.world.rank, self.world.size))
+
     def gradients(self, tokens: torch.Tensor) -> Met:
         """Forward and backward over this worker's samples, in parts; gradients end up averaged."""
         config, device = self.config, self.world.device
         parts = torch.split(tokens.to(device), self.micro)
         sums = torch.zeros(1 + max(1, config.model.experts), device=device)
-        asked = torch.tensor([float(self.world.first and _asked_to_stop())], device=device)
         for number, part in enumerate(parts):
             self.model.set_requires_gradient_sync(number == len(parts) - 1)  # type: ignore[operator]
             inputs, targets = part[:, :-1], part[:, 1:]
@@ -196,12 +205,16 @@ class Run:
             whole = loss + (extras * weights).sum() / config.data.batch
             (whole * self.world.size).backward()  # sharding averages over the workers
             sums += torch.cat((loss.detach().reshape(1), load.detach()))
-        sums = self.world.sum(torch.cat((sums, asked)))  # all learn of it at the same step
-        sums, stop = sums[:-1], sums[-1].item() > 0
-        found = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
-        norm = gathered(torch.nn.utils.get_total_norm(found))
-        load = sums[1:] / sums[1:].sum().clamp(min=1)
-        return Met(sums[0].item(), norm, load.tolist() if config.model.experts else [], stop)
+        told = torch.zeros(1 + self.world.size, device=device)  # a place for each worker
+        told[0] = float(self.world.first and _asked_to_stop())
+        told[1 + self.world.rank] = self.pace.taken_s()
+        loss_sum, *loads = self.world.sum(torch.cat((sums, told))).tolist()
+        loads, asked, times_s = loads[: len(sums) - 1], loads[len(sums) - 1], loads[len(sums) :]
+        if self.world.groups is not None:
+            average_over_groups(self.model, self.world.groups)
+        norm = total_norm(w.grad for w in self.model.parameters() if w.grad is not None)
+        load = [part / max(1.0, sum(loads)) for part in loads] if config.model.experts else []
+        return Met(loss_sum, norm, load, asked > 0, times_s)
 
     def update(self, met: Met, rate: float) -> None:
         """Clip the gradients and step."""
@@ -223,8 +236,7 @@ class Run:
     def tell(self, step: int, met: Met, rate: float, verdict: Verdict) -> None:
         """Write the step down and show it."""
         if self.watch is not None:
-            norm = met.gradient_norm.item()
-            self.watch.step(step, met.loss, rate, norm, verdict, met.load, self.say)
+            self.watch.step(step, met, rate, verdict, self.say)
 
     def roll_back(self, progress: Progress) -> Progress:
         """Back to the newest checkpoint, leaving out the batches that led from there to here."""
@@ -275,38 +287,18 @@ class Run:
         return outcome
 
 
-def sharded(config: RunConfig, world: World) -> Transformer:
-    """The model with drawn weights, each layer's spread over all workers."""
-    with torch.device("meta"):
-        model = Transformer(config.model, recompute=config.machine.recompute)
-    policy = MixedPrecisionPolicy(cast_forward_inputs=False)
-    if config.machine.precision == "bf16":
-        policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-        )
-    for block in model.blocks:
-        if config.machine.compile:
-            block.compile()
-        fully_shard(block, mesh=world.mesh, mp_policy=policy)
-    fully_shard(model, mesh=world.mesh, mp_policy=policy)
-    model.to_empty(device=world.device)
-    model.tie()
-    model.initialise(config.seed)
-    return model
-
-
 @contextmanager
 def _opened(
     config: RunConfig, folder: Path, world: World, clock: Clock, tell: Callable[[str], None]
 ) -> Iterator[Run]:
     number = world.from_first(Fence.take(folder).number if world.first else 0)
-    run = Run(config, folder, world, Fence(folder, number))
-    peak = peak_flops(world.device, clock) * world.size
+    run = Run(config, folder, world, Fence(folder, number), clock)
+    peak, hosts = peak_flops(world.device, clock) * world.size, world.hosts()
     try:
         if world.first:
             write_durably(folder / "config.json", config.model_dump_json(indent=1).encode())
             run.say = tell
-            run.watch = Watch(config, folder, start=number, peak=peak, clock=clock)
+            run.watch = Watch(config, folder, start=number, peak=peak, hosts=hosts, clock=clock)
         with run.watch or nullcontext():
             yield run
     finally:

@@ -10,6 +10,15 @@ import msgspec
 METRICS = "metrics.jsonl"
 
 
+class Slow(msgspec.Struct, frozen=True):
+    """A worker that holds the others up."""
+
+    rank: int
+    host: str
+    times: float
+    """Its own time beside the median of all workers."""
+
+
 class Step(msgspec.Struct):
     """What is known of one step."""
 
@@ -27,6 +36,8 @@ class Step(msgspec.Struct):
     """Each expert's share of the tokens."""
     start: int = 0
     """Which start of the run this belongs to."""
+    slow: list[Slow] = []
+    """Workers that were far slower than the others lately."""
 
 
 def read_steps(folder: Path) -> list[Step]:

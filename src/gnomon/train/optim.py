@@ -1,7 +1,7 @@
 """AdamW for vectors and ends, Muon for the matrices inside layers. Needs PyTorch.
 
-Both work on whole or sharded parameters; Muon gathers each matrix, so its steps do not depend on
-how many workers there are.
+Both work on whole or sharded parameters. Muon needs each matrix whole: it gathers those that are
+cut, and leaves whole experts where they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.train.config import Optimizer
-from gnomon.train.spread import gathered, spread_like
+from gnomon.train.spread import by_matrix
 
 _STEPS = 5
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -67,7 +67,7 @@ class Muon(torch.optim.Optimizer):
 
 def _update(ahead: Tensor) -> Tensor:
     scale = 0.2 * max(ahead.shape[-2:]) ** 0.5
-    return spread_like(orthogonalise(gathered(ahead)) * scale, ahead)
+    return by_matrix(lambda matrices: orthogonalise(matrices) * scale, ahead)
 
 
 def optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimizer]:

@@ -56,6 +56,8 @@ class Ask(msgspec.Struct, frozen=True):
     network_bytes_per_s: float = 50e9
     """Of one GPU's network card."""
     node: int = 8
+    ep: int = 1
+    """GPUs that share out a layer's experts."""
     shards: int = 0
     """GPUs over which one copy of the model is spread; 0: as few as it fits on."""
     disk_bytes_per_s: float = 2e9
@@ -80,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True):
     compute_s: float
     gather_s: float
     """Communication of one step: weights gathered twice, gradients reduced once."""
+    exchange_s: float
+    """Tokens on their way to experts of other GPUs and back, for which the layers wait."""
     step_s: float
     tokens_per_s_gpu: float
     mfu: float
@@ -91,28 +95,35 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(ask: Ask) -> Plan:
-    """Work it out. Raises ConfigError if the batch cannot be dealt."""
+    """Work it out. Raises ConfigError if batch or experts cannot be dealt."""
     if ask.batch % ask.gpus and ask.gpus % ask.batch:
         raise ConfigError(
             f"{ask.batch} samples a step cannot be dealt to {ask.gpus} GPUs.",
             code="train.plan",
             hint="Make data.batch a multiple of the GPUs, or the other way round.",
         )
+    if ask.ep > 1 and (ask.gpus % ask.ep or not ask.shape.experts or ask.shape.experts % ask.ep):
+        raise ConfigError(
+            f"{ask.shape.experts} experts cannot be shared out by {ask.ep} on {ask.gpus} GPUs.",
+            code="train.plan",
+            hint="Make machine.ep a divisor of the experts and of the GPUs.",
+        )
     shape, device = ask.shape, ask.device
     count = shape.parameters()
     activations = _activation_bytes(ask)
     shards = ask.shards or _fewest(ask, activations)
     state = count * _STATE_BYTES / shards
-    memory = state + activations + 4 * count / max(1, shape.layers)
+    memory = state + activations + 4 * _gathered(ask) / max(1, shape.layers)
     samples = ask.batch / ask.gpus
     tokens = samples * ask.sequence
     flops = tokens * shape.flops_per_token(ask.sequence)
     compute_s = _RECOMPUTED * flops / (device.peak_flops * device.efficiency)
     rounds = max(1.0, samples / ask.micro)
-    gather_s = _gather_s(ask, count, shards, rounds)
+    gather_s = _gather_s(ask, shards, rounds)
+    exchange_s = _exchange_s(ask, tokens)
     # Layers' weights arrive while others compute; a tenth of it does not hide (first and last
     # layers, waiting for the slowest).
-    step_s = max(compute_s, gather_s) + 0.1 * min(compute_s, gather_s)
+    step_s = max(compute_s, gather_s) + 0.1 * min(compute_s, gather_s) + exchange_s
     saved = count * 12.0
     checkpoint_s = saved / (ask.disk_bytes_per_s * max(1, ask.gpus / ask.node))
     between_s = ask.hours_between_failures * 3600 / ask.gpus
@@ -128,6 +139,7 @@ def plan(ask: Ask) -> Plan:
         fits=memory <= 0.92 * device.memory_bytes,
         compute_s=compute_s,
         gather_s=gather_s,
+        exchange_s=exchange_s,
         step_s=step_s,
         tokens_per_s_gpu=tokens / step_s,
         mfu=flops / step_s / device.peak_flops,
@@ -149,16 +161,33 @@ def _activation_bytes(ask: Ask) -> float:
 def _fewest(ask: Ask, activations: float) -> int:
     room = 0.92 * ask.device.memory_bytes - activations
     count, shards = ask.shape.parameters(), 1
-    layer = 4 * count / max(1, ask.shape.layers)
+    layer = 4 * _gathered(ask) / max(1, ask.shape.layers)
     while shards < ask.gpus and count * _STATE_BYTES / shards + layer > room:
         shards *= 2
     return min(shards, ask.gpus)
 
 
-def _gather_s(ask: Ask, count: int, shards: int, rounds: float) -> float:
+def _gathered(ask: Ask) -> float:
+    """Parameters that a GPU ever holds whole: all but the experts of others."""
+    shape = ask.shape
+    experts = 3.0 * shape.width * shape.ffn * shape.experts * shape.layers
+    return shape.parameters() - experts * (1 - 1 / ask.ep)
+
+
+def _exchange_s(ask: Ask, tokens: float) -> float:
+    """Each token's row in bf16 to its experts and back: forward, again, and backward."""
+    shape = ask.shape
+    rows = tokens * shape.experts_used * shape.layers * (ask.ep - 1) / ask.ep
+    inside = ask.ep <= ask.node
+    width = ask.device.node_bytes_per_s if inside else ask.network_bytes_per_s
+    return rows * shape.width * 2.0 * 6 / width
+
+
+def _gather_s(ask: Ask, shards: int, rounds: float) -> float:
     """Ring all-gathers in bf16 for forward and backward of each part; one reduction in fp32."""
     if ask.gpus == 1:
         return 0.0
+    count = _gathered(ask)
     inside = shards <= ask.node
     width = ask.device.node_bytes_per_s if inside else ask.network_bytes_per_s
     gathers = 2 * rounds * 2.0 * count * (shards - 1) / shards / width
@@ -236,7 +265,11 @@ def told(ask: Ask, found: Plan) -> str:
         ("goodput", f"{found.goodput:.1%}"),
     ]
     if shape.experts:
-        rows.insert(1, ("experts", f"{shape.experts_used} of {shape.experts} a token"))
+        shared = f", shared out to {ask.ep} GPUs" if ask.ep > 1 else ""
+        rows.insert(1, ("experts", f"{shape.experts_used} of {shape.experts} a token{shared}"))
+    if ask.ep > 1:
+        at = [name for name, _ in rows].index("communicating")
+        rows.insert(at + 1, ("tokens to experts", f"{found.exchange_s:,.2f} s a step"))
     lines = [f"{name:<22}{value}" for name, value in rows]
     lines.append("\nThe same reckoning beside published figures, tokens/s a GPU:")
     for known in published():

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from gnomon.clock import Clock
 from gnomon.errors import StoreError
 from gnomon.train.config import RunConfig
 from gnomon.train.data import Windows
-from gnomon.train.loop import train
+from gnomon.train.launch import launch
+from gnomon.train.loop import Outcome, train
 from gnomon.train.metrics import read_steps
 from gnomon.train.shards import TokenShards
 
@@ -26,14 +29,19 @@ class Rehearsed:
     epochs: float
     """How often the whole run reads the data."""
     tokens_per_s: float
+    workers: int
     run_s: float
     """How long the whole run would take at this speed."""
     loss: float
     first_loss: float
 
 
-def rehearse(config: RunConfig, clock: Clock) -> Rehearsed:
-    """Train two steps of `config`, load what they saved and compare. Raises what a run would."""
+def rehearse(config: RunConfig, clock: Clock, workers: int = 0) -> Rehearsed:
+    """Train two steps of `config`, load what they saved and compare. Raises what a run would.
+
+    With 0 workers there are as many as share out the experts, which is one where nobody does.
+    """
+    workers = workers or config.machine.ep
     shards = TokenShards(config.data.tokens)
     shards.verify()
     data = config.data
@@ -42,9 +50,9 @@ def rehearse(config: RunConfig, clock: Clock) -> Rehearsed:
         update={"schedule": config.schedule.model_copy(update={"steps": _STEPS})}
     )
     with TemporaryDirectory(prefix="gnomon-check-") as folder:
-        trained = train(short, Path(folder), clock)
+        trained = _trained(short, Path(folder), clock, workers)
         steps = read_steps(Path(folder))
-        loaded = train(short, Path(folder), clock)
+        loaded = _trained(short, Path(folder), clock, workers)
     if trained != loaded:
         raise StoreError(
             "A checkpoint did not load as it was saved.",
@@ -59,6 +67,16 @@ def rehearse(config: RunConfig, clock: Clock) -> Rehearsed:
         epochs=whole / windows.count,
         tokens_per_s=speed,
         run_s=whole * data.sequence / speed,
+        workers=workers,
         loss=trained.loss,
         first_loss=steps[0].loss or float("nan"),
     )
+
+
+def _trained(config: RunConfig, folder: Path, clock: Clock, workers: int) -> Outcome:
+    if workers == 1:
+        return train(config, folder, clock)
+    described = folder / "rehearsed.json"
+    described.write_text(config.model_dump_json())
+    launch(described, folder, workers)
+    return msgspec.json.decode((folder / "outcome.json").read_bytes(), type=Outcome)

@@ -82,6 +82,7 @@ def report(folder: Path, sections: Sequence[tuple[str, str]] = ()) -> str:
     `sections` are titles and markup that stand before the plots.
     """
     now, steps = state(folder), read_steps(folder)
+    slow = _slow(steps)
     config = (folder / "config.json").read_text()
     losses = {"loss": [(s.step, s.loss) for s in steps], "smoothed": smooth(steps)}
     plots = [
@@ -111,6 +112,7 @@ def report(folder: Path, sections: Sequence[tuple[str, str]] = ()) -> str:
         "Starts": str(now.starts),
         "Bad steps": str(now.bad),
         "Goodput": f"{goodput(steps):.1%}",
+        "Slow workers": str(len(slow)),
     }
     cells = "".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
@@ -118,6 +120,9 @@ def report(folder: Path, sections: Sequence[tuple[str, str]] = ()) -> str:
     )
     judgement = read_judgement(folder)
     judged = [("Judged", _judged(judgement))] if judgement else []
+    if slow:
+        head = ("worker", "machine", "steps", "at worst, of the median")
+        judged.append(("Slow workers", table(head, slow)))
     return _PAGE.format(
         title=html.escape(now.name),
         cells=cells,
@@ -125,6 +130,18 @@ def report(folder: Path, sections: Sequence[tuple[str, str]] = ()) -> str:
         plots="\n".join(plots),
         config=html.escape(config),
     )
+
+
+def _slow(steps: Sequence[Step]) -> list[tuple[str, str, str, str]]:
+    """Workers that held the others up: who, where, for how many steps, and how much."""
+    found: dict[tuple[int, str], list[float]] = {}
+    for step in steps:
+        for slow in step.slow:
+            found.setdefault((slow.rank, slow.host), []).append(slow.times)
+    return [
+        (str(rank), host, f"{len(times):,} of {len(steps):,}", f"{max(times):.1f} times")
+        for (rank, host), times in sorted(found.items())
+    ]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

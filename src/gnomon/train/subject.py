@@ -187,8 +187,10 @@ def _stored_name(name: str, shape: Shape) -> str:
     if stem in _ENDS:
         return f"{_ENDS[stem]}.weight"
     _, layer, part = stem.split(".", 2)
-    if part in ("mlp.gate", "mlp.up", "mlp.down"):
-        found = f"ffn_{part.removeprefix('mlp.')}" + ("_exps" if shape.experts else "")
+    if part.startswith("mlp.experts."):
+        found = f"ffn_{part.removeprefix('mlp.experts.')}_exps"
+    elif part in ("mlp.gate", "mlp.up", "mlp.down"):
+        found = f"ffn_{part.removeprefix('mlp.')}"
     else:
         found = _PARTS[part]
     return f"blk.{layer}.{found}.weight"

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import torch
 
 from gnomon.clock import Clock
+from gnomon.log import get_logger
 from gnomon.train.config import RunConfig
-from gnomon.train.metrics import METRICS, Step
+from gnomon.train.metrics import METRICS, Slow, Step
+from gnomon.train.pace import Stragglers
+
+if TYPE_CHECKING:
+    from gnomon.train.loop import Met
+
+_log = get_logger()
 
 _PEAKS = {"H200": 989e12, "H100": 989e12, "GH200": 989e12, "B200": 2_250e12, "A100": 312e12}
 """Dense bf16 operations a second, from the vendors' data sheets."""
@@ -29,7 +36,14 @@ class Watch:
     """Writes steps into the folder of a run and tells of them."""
 
     def __init__(
-        self, config: RunConfig, folder: Path, *, start: int, peak: float, clock: Clock
+        self,
+        config: RunConfig,
+        folder: Path,
+        *,
+        start: int,
+        peak: float,
+        hosts: Sequence[str],
+        clock: Clock,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -38,6 +52,10 @@ class Watch:
         self._board: Any = SummaryWriter(str(folder / "tensorboard"))
         self._last = clock.monotonic()
         self._speed = 0.0
+        faults = config.faults
+        self._stragglers = Stragglers(
+            hosts, factor=faults.straggler, window=faults.straggler_window
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -49,16 +67,13 @@ class Watch:
         self._board.close()
 
     def step(
-        self,
-        number: int,
-        loss: float,
-        rate: float,
-        gradient_norm: float,
-        verdict: str,
-        load: list[float],
-        tell: Callable[[str], None],
+        self, number: int, met: Met, rate: float, verdict: str, tell: Callable[[str], None]
     ) -> None:
         """Keep one step and tell of it."""
+        slow, judged = self._stragglers.add(met.times_s)
+        for found in slow if judged else ():
+            _log.warning("train.straggler", step=number, **msgspec.structs.asdict(found))
+        norm = met.gradient_norm.item()
         now = self._clock.monotonic()
         took_s, self._last = max(now - self._last, 1e-9), now
         data = self._config.data
@@ -67,21 +82,23 @@ class Watch:
         mfu = speed * self._config.model.flops_per_token(data.sequence) / self._peak
         step = Step(
             number,
-            _finite(loss),
+            _finite(met.loss),
             rate,
-            _finite(gradient_norm),
+            _finite(norm),
             speed,
             mfu,
             self._clock.now().timestamp(),
             verdict=verdict,
-            load=load,
+            load=met.load,
             start=self._start,
+            slow=slow,
         )
         self._file.write(msgspec.json.encode(step) + b"\n")
         for name in ("loss", "rate", "gradient_norm", "tokens_per_s", "mfu"):
             if (value := getattr(step, name)) is not None:
                 self._board.add_scalar(name, value, number, step.at)
-        tell(self._line(step, loss, gradient_norm))
+        self._board.add_scalar("slow_workers", len(slow), number, step.at)
+        tell(self._line(step, met.loss, norm))
 
     def _line(self, step: Step, loss: float, gradient_norm: float) -> str:
         steps = self._config.schedule.steps
@@ -92,8 +109,16 @@ class Watch:
         return (
             f"{step.step}/{steps}  loss {loss:.4f}  norm {gradient_norm:.2f}  "
             f"{step.tokens_per_s:,.0f} tokens/s  MFU {step.mfu:.1%}  "
-            f"ETA {hours}:{minutes:02d}:{seconds:02d}{bad}"
+            f"ETA {hours}:{minutes:02d}:{seconds:02d}{bad}{_slowest(step.slow)}"
         )
+
+
+def _slowest(slow: Sequence[Slow]) -> str:
+    if not slow:
+        return ""
+    worst = max(slow, key=lambda found: found.times)
+    more = f", {len(slow) - 1} more" if len(slow) > 1 else ""
+    return f"  slow: worker {worst.rank} on {worst.host}, {worst.times:.1f} times the median{more}"
 
 
 def _finite(value: float) -> float | None:

@@ -7,6 +7,7 @@ it there is one worker, which takes the same way through sharding and checkpoint
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from gnomon.errors import ConfigError
 from gnomon.train.config import Machine
+from gnomon.train.float8 import must_compute_in_float8
 from gnomon.train.launch import die_with_parent
 
 _TIMEOUT = timedelta(minutes=10)
@@ -37,6 +39,8 @@ class World:
     size: int
     device: torch.device
     mesh: DeviceMesh
+    groups: DeviceMesh | None
+    """The same workers in rows that share out experts; None where every worker has all experts."""
     writers: Any
     """A group of all workers for the threads that write checkpoints: it never meets training."""
 
@@ -49,6 +53,12 @@ class World:
         """The sum over all workers, in place."""
         dist.all_reduce(values)
         return values
+
+    def hosts(self) -> list[str]:
+        """The name of every worker's machine, by rank; all must ask for it."""
+        names: list[Any] = [None] * self.size
+        dist.all_gather_object(names, platform.node(), group=self.writers)
+        return names
 
     def from_first(self, value: T) -> T:
         """What the first worker has."""
@@ -65,6 +75,8 @@ def joined(machine: Machine) -> Iterator[World]:
         die_with_parent()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = _device(machine, int(os.environ.get("LOCAL_RANK", "0")))
+    if machine.precision == "float8":
+        must_compute_in_float8(device)
     if device.type == "cpu":
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(machine.threads or max(1, len(os.sched_getaffinity(0)) // here))
@@ -76,9 +88,25 @@ def joined(machine: Machine) -> Iterator[World]:
     try:
         writers = dist.new_group(backend="gloo", timeout=timedelta(hours=1))
         mesh = init_device_mesh(device.type, (size,))
-        yield World(dist.get_rank(), size, device, mesh, writers)
+        yield World(dist.get_rank(), size, device, mesh, _groups(machine, device, size), writers)
     finally:
         dist.destroy_process_group()
+
+
+def _groups(machine: Machine, device: torch.device, size: int) -> DeviceMesh | None:
+    if machine.ep == 1:
+        return None
+    if size % machine.ep:
+        raise ConfigError(
+            f"machine.ep is {machine.ep}, but {size} workers cannot be grouped so.",
+            code="train.ep",
+            hint=f"Start a multiple of {machine.ep} workers, or change machine.ep: the run goes on "
+            "from its checkpoint either way.",
+        )
+    # Neighbours share a row: rows of tokens then stay inside a machine where they can.
+    return init_device_mesh(
+        device.type, (size // machine.ep, machine.ep), mesh_dim_names=("column", "row")
+    )
 
 
 def free_bytes(world: World) -> int:

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gnomon.train.exchange import Exchange
 from gnomon.train.models.shape import Shape
-from gnomon.train.spread import spread_like
+from gnomon.train.spread import here, spread_like
 
 
 class Norm(nn.Module):
@@ -127,6 +128,35 @@ class Gated(nn.Module):
 
 
 class Experts(nn.Module):
+    """The experts of a layer: each a gated MLP, its matrices stacked with those of the others.
+
+    They may be dealt out to several workers: then rows travel to their expert and back.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.tanh = shape.layout == "grok"
+        experts, width, ffn = shape.experts, shape.width, shape.ffn
+        self.gate = nn.Parameter(torch.empty(experts, width, ffn))
+        self.up = nn.Parameter(torch.empty(experts, width, ffn))
+        self.down = nn.Parameter(torch.empty(experts, ffn, width))
+        self.exchange: Exchange | None = None
+
+    def forward(self, rows: Tensor, counts: Tensor) -> Tensor:
+        """Pass the first `counts[0]` rows through expert 0, the next through 1, and so on."""
+        if self.exchange is None:
+            return self._own(rows, counts)
+        rows, counts, back = self.exchange.to_experts(rows, counts)
+        return self.exchange.from_experts(self._own(rows, counts), back)
+
+    def _own(self, rows: Tensor, counts: Tensor) -> Tensor:
+        ends = counts.cumsum(0).to(torch.int32)
+        gate = grouped(rows, here(self.gate), ends)
+        gate = F.gelu(gate, approximate="tanh") if self.tanh else F.silu(gate)
+        return grouped(gate * grouped(rows, here(self.up), ends), here(self.down), ends)
+
+
+class Mixture(nn.Module):
     """A router and its experts; each token passes through `experts_used` of them.
 
     The router's softmax runs over all experts in fp32. `mixtral` renormalises the chosen weights,
@@ -136,11 +166,8 @@ class Experts(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        experts, width, ffn = shape.experts, shape.width, shape.ffn
-        self.router = nn.Linear(width, experts, bias=False)
-        self.gate = nn.Parameter(torch.empty(experts, width, ffn))
-        self.up = nn.Parameter(torch.empty(experts, width, ffn))
-        self.down = nn.Parameter(torch.empty(experts, ffn, width))
+        self.router = nn.Linear(shape.width, shape.experts, bias=False)
+        self.experts = Experts(shape)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The mixed output, the balance and z losses summed over sequences, and tokens per expert.
@@ -161,10 +188,7 @@ class Experts(nn.Module):
         back = order.argsort()
         load = F.one_hot(chosen, shape.experts).sum((1, 2))
         rows = x.reshape(-1, 1, width).expand(-1, used, -1).reshape(-1, width)[order]
-        ends = load.sum(0).cumsum(0).to(torch.int32)
-        gate = grouped(rows, self.gate, ends)
-        gate = F.gelu(gate, approximate="tanh") if shape.layout == "grok" else F.silu(gate)
-        out = grouped(gate * grouped(rows, self.up, ends), self.down, ends)[back]
+        out = self.experts(rows, load.sum(0))[back]
         mixed = (out.view(batch, time, used, width) * weights[..., None].to(x.dtype)).sum(2)
         share = load.float() / (time * used)
         balance = shape.experts * (share * chances.mean(1)).sum()
@@ -193,7 +217,7 @@ class Block(nn.Module):
         self.attention_in = Norm(shape.width, shape.norm_eps)
         self.attention = Attention(shape)
         self.mlp_in = Norm(shape.width, shape.norm_eps)
-        self.mlp: nn.Module = Experts(shape) if shape.experts else Gated(shape)
+        self.mlp: nn.Module = Mixture(shape) if shape.experts else Gated(shape)
         grok = shape.layout == "grok"
         self.attention_out = Norm(shape.width, shape.norm_eps) if grok else nn.Identity()
         self.mlp_out = Norm(shape.width, shape.norm_eps) if grok else nn.Identity()
