@@ -257,3 +257,64 @@ def test_a_kill_at_any_moment_leaves_a_whole_registry(tmp_path: Path, kills: int
     assert changes >= kills // 2, "the kills came too early to test anything"
     registry.add(tmp_path / "0.gguf", name="last", checks=[GOOD])
     assert not list((folder / "files").glob(".part-*"))
+
+
+def test_what_is_removed_is_gone_and_can_still_be_read(
+    registry: Registry, tmp_path: Path, clock: ManualClock
+) -> None:
+    for name in ("one", "two"):
+        registry.add(weights(tmp_path, name), name="town", lineage={"run": name}, checks=[GOOD])
+    one, two = registry.list()
+    with pytest.raises(ConfigError, match="2 versions") as unclear:
+        registry.remove("town")
+    assert "town@1, town@2" in unclear.value.hint
+    registry.use("town", 1)
+    with pytest.raises(ConfigError, match="town@1 serves") as serving:
+        registry.remove("town", 1)
+    assert serving.value.code == "registry.serving"
+    registry.use("town", 2)
+
+    clock.advance(60)
+    assert registry.remove("town", 1).state == "removed"
+    assert registry.list() == [registry.find("town")] == [registry.serving()]
+    assert not registry.path(one).exists()
+    assert registry.path(two).exists()
+    recalled = registry.recall("town", 1)
+    assert (recalled.lineage, recalled.checks, recalled.state) == (
+        {"run": "one"},
+        (GOOD,),
+        "removed",
+    )
+    assert registry.recall("town").version == 2, "what is there comes first"
+    assert registry.history()[-1].what == "remove"
+    assert registry.history()[-1].at == clock.now()
+    for ask in (registry.find, registry.use, registry.remove):
+        with pytest.raises(ConfigError, match=r"town@1 was removed"):
+            ask("town", 1)
+    again = registry.add(weights(tmp_path, "one"), name="town", checks=[GOOD])
+    assert (again.version, again.state) == (3, "candidate"), "numbers are never used twice"
+    assert registry.whole_path(again)
+
+
+def test_a_rollback_passes_by_what_was_removed(registry: Registry, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        registry.add(weights(tmp_path, name), name=name, checks=[GOOD])
+    for name in ("a", "b", "a"):
+        registry.use(name)
+    registry.remove("b")
+    assert registry.previous() is None
+    with pytest.raises(ConfigError, match="No model served before"):
+        registry.rollback()
+    with pytest.raises(ConfigError, match="b was removed"):
+        registry.find("b")
+
+
+def test_a_file_stays_while_another_entry_names_it(registry: Registry, tmp_path: Path) -> None:
+    source = weights(tmp_path, "one")
+    for name in ("a", "b"):
+        registry.add(source, name=name, checks=[GOOD])
+    registry.remove("a")
+    assert registry.whole_path(registry.find("b"))
+    registry.remove("b")
+    assert list((registry.folder / "files").iterdir()) == []
+    assert registry.list() == []

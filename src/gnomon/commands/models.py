@@ -62,7 +62,7 @@ def show(model: Model, as_json: Json = False) -> None:
     from gnomon.models.registry import split_id
 
     registry = _registry()
-    entry = registry.find(*split_id(model))
+    entry = registry.recall(*split_id(model))
     events = [e for e in registry.history() if entry.id in (e.model, e.before)]
     if as_json:
         import msgspec
@@ -71,7 +71,8 @@ def show(model: Model, as_json: Json = False) -> None:
         print(json.dumps(whole, ensure_ascii=False, indent=2))
         return
     print(f"{entry.id}: {_told(entry)}.")
-    print(f"File: {registry.path(entry)} ({entry.body_bytes:,} bytes)")
+    where = "gone" if entry.state == "removed" else registry.path(entry)
+    print(f"File: {where} ({entry.body_bytes:,} bytes)")
     print(f"SHA-256: {entry.sha256}")
     for key, value in entry.lineage.items():
         print(f"{key.replace('_', ' ').capitalize()}: {value or 'none'}")
@@ -79,6 +80,7 @@ def show(model: Model, as_json: Json = False) -> None:
         print(f"{'Passes' if check.passed else 'Misses'}: {_figure(check)}")
     for event in events:
         what = "serves" if event.model == entry.id else f"gives way to {event.model}"
+        what = "is removed" if event.what == "remove" else what
         back = " (rollback)" if event.what == "rollback" else ""
         print(f"{local(event.at.isoformat())}: {what}{back}")
 
@@ -136,6 +138,15 @@ def rollback() -> None:
     if previous := registry.previous():
         registry.whole_path(previous)
     print(f"{registry.rollback().id} serves again from the next start on.")
+
+
+@models.command()
+def remove(model: Model) -> None:
+    """Take a model and its file away, never what serves; its lineage can still be read."""
+    from gnomon.models.registry import split_id
+
+    entry = _registry().remove(*split_id(model))
+    print(f"{entry.id} is removed. `gnomon models show {entry.id}` still tells where it came from.")
 
 
 def tell_server(entry: Entry) -> None:
@@ -211,6 +222,7 @@ def _told(entry: Entry) -> str:
         "refused": "refused by its gate",
         "serving": "serves, and answers as gnomon-own",
         "retired": "served before",
+        "removed": "removed",
     }
     return f"{words[entry.state]}, added {local(entry.added_at.isoformat())}"
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -26,7 +27,7 @@ from gnomon.errors import ConfigError, ModelTerminal, StoreError
 OWN = "gnomon-own"
 """The model id under which whichever entry serves is asked."""
 
-State: TypeAlias = Literal["candidate", "refused", "serving", "retired"]
+State: TypeAlias = Literal["candidate", "refused", "serving", "retired", "removed"]
 Entries: TypeAlias = "list[Entry]"
 Events: TypeAlias = "list[Event]"
 
@@ -76,12 +77,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of what serves."""
+    """A change of what serves, or of what is there."""
 
     at: datetime
-    what: Literal["use", "rollback"]
+    what: Literal["use", "rollback", "remove"]
     model: str
-    """`name@version` of what serves since."""
+    """`name@version` of what serves since, or was removed."""
     before: str = ""
     """What served until then; empty if nothing did."""
 
@@ -89,6 +90,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class _Book(msgspec.Struct, kw_only=True):
     schema: int = _SCHEMA
     entries: list[Entry] = []
+    removed: list[Entry] = []
+    """Entries whose files are gone. What is known of them stays, and so do their numbers."""
     served: list[str] = []
     """What served, without what was rolled back; the last one serves."""
     history: list[Event] = []
@@ -104,11 +107,11 @@ class Registry:
 
     # -- reading ---------------------------------------------------------------
     def list(self) -> Entries:
-        """All entries in the order in which they were added. Raises StoreError."""
+        """All entries in the order in which they were added, none removed. Raises StoreError."""
         return self._read().entries
 
     def history(self) -> Events:
-        """Every change of what serves, oldest first."""
+        """Every change of what serves, and every removal, oldest first."""
         return self._read().history
 
     def serving(self) -> Entry | None:
@@ -124,6 +127,13 @@ class Registry:
     def find(self, name: str, version: int | None = None) -> Entry:
         """The entry of that name: the version, else the newest. Raises ConfigError."""
         return _named(self._read(), name, version)
+
+    def recall(self, name: str, version: int | None = None) -> Entry:
+        """Like `find`, also among what was removed."""
+        book = self._read()
+        gone = [e for e in book.removed if e.name == name and version in (None, e.version)]
+        there = [e for e in book.entries if e.name == name and version in (None, e.version)]
+        return gone[-1] if gone and not there else _named(book, name, version)
 
     def stamp(self) -> tuple[int, int, int]:
         """Differs after every change, whoever made it; cheap."""
@@ -179,12 +189,13 @@ class Registry:
         with self._changing() as book:
             sha256, body_bytes = self._copy(path)
             ours = [entry for entry in book.entries if entry.name == name]
+            gone = [entry.version for entry in book.removed if entry.name == name]
             for entry in ours:
                 if entry.sha256 == sha256 and entry.checks == kept:
                     return entry
             entry = Entry(
                 name=name,
-                version=max((e.version for e in ours), default=0) + 1,
+                version=max([0, *gone, *(e.version for e in ours)]) + 1,
                 sha256=sha256,
                 body_bytes=body_bytes,
                 added_at=self._clock.now(),
@@ -224,6 +235,36 @@ class Registry:
                 )
             before = book.served.pop()
             return self._turn(book, "rollback", before)
+
+    def remove(self, name: str, version: int | None = None) -> Entry:
+        """Take an entry and its file away; what is known of it stays. Raises ConfigError.
+
+        Never what serves. Without a version, `name` must have only one.
+        """
+        with self._changing() as book:
+            entry = _named(book, name, version)
+            versions = [e.id for e in book.entries if e.name == name]
+            if version is None and len(versions) > 1:
+                raise ConfigError(
+                    f"{name} has {len(versions)} versions, and none is named.",
+                    code="registry.which",
+                    hint=f"Name one of {', '.join(versions)}.",
+                )
+            if entry.state == "serving":
+                raise ConfigError(
+                    f"{entry.id} serves, so it cannot be removed.",
+                    code="registry.serving",
+                    hint="Let another one serve first: `gnomon models use NAME`.",
+                )
+            book.entries.remove(entry)
+            entry = msgspec.structs.replace(entry, state="removed")
+            book.removed.append(entry)
+            book.served = [id for id in book.served if id != entry.id]
+            book.served = [id for id, _ in groupby(book.served)]  # a rollback leads elsewhere
+            book.history.append(Event(at=self._clock.now(), what="remove", model=entry.id))
+            self._write(book)
+            self._drop_bodies(book)
+            return entry
 
     def _turn(self, book: _Book, what: Literal["use", "rollback"], before: str) -> Entry:
         now = book.served[-1]
@@ -317,6 +358,16 @@ class Registry:
                 raise self._unwritable(error) from error
         return digest.hexdigest(), body_bytes
 
+    def _drop_bodies(self, book: _Book) -> None:
+        """Delete the files that only removed entries name, also where a kill left one."""
+        kept = {entry.sha256 for entry in book.entries}
+        try:
+            for entry in book.removed:
+                if entry.sha256 not in kept:
+                    self.path(entry).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(
             f"The registry of models {self.folder} cannot be written: {error.strerror or error}.",
@@ -392,6 +443,14 @@ def _named(book: _Book, name: str, version: int | None) -> Entry:
     found = [entry for entry in ours if version in (None, entry.version)]
     if found:
         return found[-1]
+    if any(entry.name == name and version in (None, entry.version) for entry in book.removed):
+        wanted = name if version is None else f"{name}@{version}"
+        raise ConfigError(
+            f"{wanted} was removed.",
+            code="registry.unknown",
+            hint=f"`gnomon models show {wanted}` tells what is known of it; add its file again "
+            "and it becomes the next version.",
+        )
     if ours:
         raise ConfigError(
             f"{name} has no version {version}.",
