@@ -99,6 +99,7 @@ class GdeltServer(FeedServer):
         return Reply(status=206, body=part, headers=headers)
 
 
+_NO_LINKS = "<PAGE_LINKS></PAGE_LINKS>"
 _ZIP = {"content-type": "application/zip"}
 
 
@@ -116,8 +117,7 @@ def _row(stamp: str, number: int, row: Row) -> str:
     columns[4] = row.url
     columns[7] = ";".join(row.themes)
     columns[15] = f"{row.tone},1.0,2.0,3.0,4.0,0.0,100"
-    if row.title:
-        columns[26] = f"<PAGE_TITLE>{escape(row.title)}</PAGE_TITLE>"
+    columns[26] = f"<PAGE_TITLE>{escape(row.title)}</PAGE_TITLE>" if row.title else _NO_LINKS
     return "\t".join(columns) + "\n"
 
 
