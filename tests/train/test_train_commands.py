@@ -130,7 +130,7 @@ def test_a_plan_needs_no_data(config: Path, gnomon: Callable[..., tuple[int, str
 
 
 def test_what_is_not_installed_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"pip install gnomon\[train\]"):
+    with pytest.raises(ConfigError, match=r"pip install 'gnomon\[train\]'"):
         need("a_module_that_nobody_wrote")
 
 

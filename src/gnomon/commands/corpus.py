@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnomon.commands.common import Json, load
 from gnomon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gnomon.train.corpus.build import Spread
 
 corpus = typer.Typer(no_args_is_help=True, help="Build corpora and encode them for training.")
 Folder = Annotated[Path, typer.Argument(help="Folder of the corpus.")]
@@ -46,6 +50,12 @@ def build_corpus(
     near: Annotated[bool, typer.Option(help="Remove near-duplicates.")] = True,
     scrub: Annotated[bool, typer.Option(help="Replace mail and IP addresses and phones.")] = True,
     workers: Workers = 1,
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine; ray: a cluster's.")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(help="Of the Ray cluster, or auto; default: RAY_ADDRESS, else its own.")
+    ] = "",
 ) -> None:
     """Read, judge, deduplicate and write texts as shards with their provenance."""
     from gnomon.train.corpus.build import Options, build
@@ -61,14 +71,26 @@ def build_corpus(
         "workers": workers,
         "progress": _progress,
     }
-    if len(paths) == len(inputs):
-        build(out, paths, **wanted)
-    else:
-        from gnomon.app import opened_record
+    with ExitStack() as stack:
+        if engine == "ray":
+            wanted["spread"] = stack.enter_context(_on_ray(address, workers))
+        elif engine != "local":
+            raise ConfigError(f"There is no engine {engine!r}.", hint="Name local or ray.")
+        if len(paths) < len(inputs):
+            from gnomon.app import opened_record
 
-        with opened_record(load().settings) as record:
-            build(out, paths, record=record, **wanted)
+            wanted["record"] = stack.enter_context(opened_record(load().settings))
+        build(out, paths, **wanted)
     show_corpus(out)
+
+
+def _on_ray(address: str, workers: int) -> AbstractContextManager[Spread]:
+    from gnomon.train.need import need
+
+    need("ray", "pandas", "pyarrow", extra="cluster")
+    from gnomon.train.corpus.cluster import spread_over
+
+    return spread_over(address, workers=workers)
 
 
 @corpus.command("show")

@@ -45,24 +45,31 @@ def shapes() -> None:
 
 
 @forge.command()
-def check(config: Config) -> None:
+def check(
+    config: Config,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes on this machine; default: machine.ep.")
+    ] = 0,
+) -> None:
     """Rehearse a run: two steps, a checkpoint saved and loaded, and how long it would take."""
     from gnomon.clock import SystemClock
     from gnomon.train.config import read_config
-    from gnomon.train.need import need
+    from gnomon.train.need import installed, need
 
     read = read_config(config)
     need("torch", "tensorboard")
     log.configure(load().settings.log)
     from gnomon.train.rehearsal import rehearse
 
-    found = rehearse(read, SystemClock())
+    found = rehearse(read, SystemClock(), workers)
     hours = found.run_s / 3600
     print(
         f"{config}: good. {found.parameters / 1e6:,.1f}M parameters; "
         f"{found.tokens:,} tokens, read {found.epochs:.2f} times.\n"
         f"Loss {found.first_loss:.4f}, then {found.loss:.4f}; a checkpoint came back as saved.\n"
-        f"{found.tokens_per_s:,.0f} tokens/s with one worker: the run would take {hours:,.1f} h."
+        f"{found.tokens_per_s:,.0f} tokens/s with {found.workers} "
+        f"{'worker' if found.workers == 1 else 'workers'}: the run would take {hours:,.1f} h.\n"
+        f"For --launcher ray there is {installed('cluster')}."
     )
 
 
@@ -70,8 +77,16 @@ def check(config: Config) -> None:
 def train(
     config: Config,
     name: Annotated[str, typer.Option(help="The run's name; default: the file's.")] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    launcher: Annotated[str, typer.Option(help="local, or slurm: write a batch script.")] = "local",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; of Ray: at most so many.")
+    ] = 1,
+    launcher: Annotated[
+        str, typer.Option(help="local; ray: on a cluster; slurm: write a batch script.")
+    ] = "local",
+    min_workers: Annotated[int, typer.Option(min=1, help="Of Ray: with fewer, the run waits.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of the Ray cluster, or auto; default: RAY_ADDRESS, else its own.")
+    ] = "",
     nodes: Annotated[int, typer.Option(min=1, help="Of the Slurm job.")] = 1,
     gpus_per_node: Annotated[int, typer.Option(min=1, help="Of the Slurm job.")] = 8,
     time: Annotated[str, typer.Option(help="Slurm's time limit; then it is queued again.")] = (
@@ -90,11 +105,17 @@ def train(
     if launcher == "slurm":
         _slurm(config, folder, nodes, gpus_per_node, time, partition, submit=submit)
         return
-    if launcher != "local":
-        raise ConfigError(f"There is no launcher {launcher!r}.", hint="Name local or slurm.")
+    if launcher not in ("local", "ray"):
+        raise ConfigError(f"There is no launcher {launcher!r}.", hint="Name local, ray or slurm.")
     need("torch", "tensorboard")
     log.configure(load().settings.log)
-    if workers > 1:
+    if launcher == "ray":
+        need("ray", extra="cluster")
+        from gnomon.train.elastic import Group
+        from gnomon.train.elastic import launch as on_cluster
+
+        on_cluster(read, folder, Group(workers, min_workers, address))
+    elif workers > 1:
         from gnomon.train.launch import launch
 
         launch(config, folder, workers)
@@ -148,6 +169,7 @@ def plan(
         sequence=read.data.sequence,
         batch=read.data.batch,
         micro=read.data.micro,
+        ep=read.machine.ep,
         device=DEVICES[device],
         network_bytes_per_s=network * 1e9 / 8,
     )

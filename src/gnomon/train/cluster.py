@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import ray
+from ray._private import ray_constants
 
 from gnomon.errors import ConfigError, GnomonError, ModelError, StoreError
 from gnomon.train.launch import Stopped
@@ -50,32 +52,49 @@ _KINDS: dict[str, type[GnomonError]] = {
 
 @contextmanager
 def cluster(address: str, *, cpus: int) -> Iterator[None]:
-    """Be connected to the cluster at `address`, or to a private one of `cpus` places."""
+    """Be connected to the cluster at `address`, or to a private one of `cpus` places.
+
+    An empty address is what RAY_ADDRESS says. A private cluster listens on loopback only.
+    """
     os.environ |= _QUIET
     address = address or os.environ.get("RAY_ADDRESS", "")
     shown = ray.LoggingConfig(log_level="ERROR")  # of Ray's own; ours is told as always
-    with TemporaryDirectory(prefix="gnomon-ray-", ignore_cleanup_errors=True) as aside:
+    wanted: dict[str, Any] = {"logging_level": "warning", "logging_config": shown}
+    with ExitStack() as stack:
+        if address:
+            wanted["address"] = address
+        else:
+            wanted |= stack.enter_context(_private(cpus))
         try:
-            if address:
-                ray.init(address=address, logging_level="warning", logging_config=shown)
-            else:
-                ray.init(
-                    address="local",
-                    num_cpus=cpus,
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _node_ip_address=LOOPBACK,
-                    _temp_dir=aside,
-                    logging_level="warning",
-                    logging_config=shown,
-                )
+            ray.init(**wanted)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"No Ray cluster answers at {address or 'this machine'}: {error}",
                 code="train.no_cluster",
                 hint="Run this on one of its machines, with --address auto.",
             ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        stack.callback(ray.shutdown)
+        yield
+
+
+@contextmanager
+def _private(cpus: int) -> Iterator[dict[str, Any]]:
+    """How to start a cluster of our own, for as long as the context lasts."""
+    # Ray replaces a loopback address by the machine's own unless it takes this for a system on
+    # which it makes no clusters. Its processes ask the environment, this one has asked already.
+    was = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with TemporaryDirectory(prefix="gnomon-ray-", ignore_cleanup_errors=True) as aside:
+            yield {
+                "address": "local",
+                "num_cpus": cpus,
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+                "_node_ip_address": LOOPBACK,
+                "_temp_dir": aside,
+            }
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = was
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]

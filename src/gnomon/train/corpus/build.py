@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import shutil
 from array import array
 from collections import Counter
@@ -49,7 +50,7 @@ from gnomon.train.corpus.manifest import (
 )
 from gnomon.train.corpus.minhash import BANDS
 from gnomon.train.launch import die_with_parent
-from gnomon.train.shards import write_durably
+from gnomon.train.shards import sweep, write_durably
 
 __all__ = ["Options", "build", "collect", "judge_unit", "match_part", "settle", "write_unit"]
 
@@ -104,7 +105,7 @@ def build(
     work.mkdir(parents=True, exist_ok=True)
     plan = _planned(out, inputs, record, held_out, options)
     if (out / MANIFEST).exists():
-        shutil.rmtree(work)
+        _cleared(out)
         return read_manifest(out)
     with nullcontext(spread) if spread else _processes(workers) as run:
         units = len(plan.units)
@@ -119,8 +120,15 @@ def build(
     write_manifest(out, collect(out))
     if record is not None:  # what was purged while the build ran or stood still
         forget(out, purged(out, record))
-    shutil.rmtree(work)
+    _cleared(out)
     return read_manifest(out)
+
+
+def _cleared(out: Path) -> None:
+    """Remove what a finished build needs no more."""
+    shutil.rmtree(out / WORK)
+    sweep(out)
+    sweep(out / "shards")
 
 
 def _planned(
@@ -330,7 +338,8 @@ def _state(work: Path, number: int) -> _Unit:
 
 
 def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    part = path.with_name(f".{path.name}.part")
+    # A process that was given up for lost may still write: each has a name of its own.
+    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     with part.open("wb") as file:
         count = writer(path)(rows, file)
         file.flush()
