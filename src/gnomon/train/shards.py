@@ -149,6 +149,13 @@ def write_durably(path: Path, body: bytes) -> None:
     sync_folder(path.parent)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left of files that they wrote durably to `folder`."""
+    for path in folder.glob(".*"):
+        if path.suffix[1:].isdigit() and path.is_file():
+            path.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -19,7 +19,7 @@ import numpy as np
 from gnomon.errors import ConfigError
 from gnomon.train.corpus.manifest import MANIFEST, file_sha256, read_manifest, read_rows
 from gnomon.train.launch import die_with_parent
-from gnomon.train.shards import INDEX, TOKENIZER, Index, Shard, dtype_for, write_durably
+from gnomon.train.shards import INDEX, TOKENIZER, Index, Shard, dtype_for, sweep, write_durably
 from gnomon.train.tokens.bpe import Encoding
 
 _BATCH_CHARS = 4_000_000
@@ -83,6 +83,7 @@ def encode_corpus(
     write_durably(out / INDEX, msgspec.json.format(msgspec.json.encode(index)))
     for path in out.glob("*.state"):
         path.unlink()
+    sweep(out)
     return index
 
 
