@@ -22,7 +22,7 @@ from gnomon.record.base import Life, Record
 from gnomon.record.files import open_rows, writer
 
 ROWS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".parquet")
-ARCHIVES = (".warc", ".warc.gz")
+ARCHIVES = (".warc", ".warc.gz", ".wet", ".wet.gz")
 TEXTS = (".txt", ".md", ".rst", ".html", ".htm", ".py")
 _GROUP_BYTES = 8_000_000
 _PIECE_BYTES = 32_000_000
@@ -171,6 +171,7 @@ def _rows(path: Path) -> Iterator[Text]:
 
 
 def _archive(path: Path) -> Iterator[Text]:
+    """The articles of responses, and texts that others extracted, as in WET files."""
     try:
         from fastwarc.warc import ArchiveIterator, WarcRecordType
     except ImportError as error:
@@ -179,22 +180,50 @@ def _archive(path: Path) -> Iterator[Text]:
             code="corpus.not_installed",
             hint="Install it with `pip install gnomon[warc]`.",
         ) from error
+    wanted = WarcRecordType.response | WarcRecordType.conversion
+    number = 0
     with path.open("rb") as file:
-        for record in ArchiveIterator(file, record_types=WarcRecordType.response):
-            url = record.headers.get("WARC-Target-URI") or ""
-            key = record.headers.get("WARC-Record-ID") or url
-            kind = record.http_content_type or ""
-            try:
-                page = extract_page(
-                    record.reader.read(),
-                    url=url,
-                    content_type=kind,
-                    now=record.record_date or _UNDATED,
-                )
-            except ContentError as error:
-                yield Text(key, url=url, fault=error.code)
-                continue
-            yield Text(key, page.text, path.name, url, page.lang, page.title)
+        try:
+            for record in ArchiveIterator(file, record_types=wanted, auto_decode="all"):
+                number += 1
+                extracted = record.record_type == WarcRecordType.conversion
+                yield _extracted(record, path.name) if extracted else _archived(record, path.name)
+        except OSError:  # the rest cannot be found any more
+            yield Text(f"{path.name}:{number + 1}", fault="damaged")
+
+
+def _named(record: Any) -> tuple[str, str]:
+    url = record.headers.get("WARC-Target-URI") or ""
+    return record.headers.get("WARC-Record-ID") or url, url
+
+
+def _extracted(record: Any, source: str) -> Text:
+    key, url = _named(record)
+    if record.content_length > _TEXT_BYTES:
+        return Text(key, url=url, fault="too_large")
+    body = record.reader.read()
+    if len(body) < record.content_length:
+        return Text(key, url=url, fault="damaged")
+    return Text(key, clean_text(body.decode("utf-8", "replace")), source, url)
+
+
+def _archived(record: Any, source: str) -> Text:
+    key, url = _named(record)
+    headers = record.http_headers
+    if headers is None:
+        return Text(key, url=url, fault="damaged")
+    if headers.status_code != 200:
+        return Text(key, url=url, fault="http_status")
+    try:
+        page = extract_page(
+            record.reader.read(_TEXT_BYTES),
+            url=url,
+            content_type=headers.get("Content-Type") or "",
+            now=record.record_date or _UNDATED,
+        )
+    except ContentError as error:
+        return Text(key, url=url, fault=error.code)
+    return Text(key, page.text, source, url, page.lang, page.title)
 
 
 def _file(path: Path) -> Text:
