@@ -53,6 +53,7 @@ from gnomon.models.served import Served, embedded
 from gnomon.models.static import StaticVectors
 from gnomon.net.door import Door
 from gnomon.record.store import SqliteRecord
+from gnomon.sandbox.rooms import Rooms
 from gnomon.serve.app import create_app
 from gnomon.serve.guard import check_bind
 from gnomon.serve.sealing import home_key
@@ -282,6 +283,7 @@ class House:
     batches: BatchStore
     memory: MemoryStore
     served: Served
+    rooms: Rooms
     demo: Showing
     begin: Callable[[], None]
     """Load the models and follow the sources, to be called once: a server answers first."""
@@ -335,6 +337,8 @@ class House:
             batches=self.batches,
             memory=self.memory,
             served=self.served,
+            rooms=self.rooms,
+            fetcher=self.door,
             oidc=self._provider(),
             seal=home_key(self.settings.home / "seal.key"),
             token=token,
@@ -419,6 +423,8 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(batches.close)
         memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
         stack.callback(memory.close)
+        rooms = Rooms(settings.tools, clock, RandomIds())
+        stack.push_async_callback(rooms.aclose)
 
         def begin() -> None:
             models.start()
@@ -432,6 +438,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
                 ("demo", demo.watch(runner)),
                 ("beginning", first),
                 ("files", _expire_files(files, runner, clock)),
+                ("sandbox", _proved(rooms)),
             ):
                 stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
 
@@ -455,6 +462,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             batches=batches,
             memory=memory,
             served=served,
+            rooms=rooms,
             demo=demo,
             begin=begin,
         )
@@ -576,6 +584,11 @@ def locked(home: Path) -> Iterator[None]:
                 home=str(home),
             ) from None
         yield
+
+
+async def _proved(rooms: Rooms) -> None:
+    """Whether code can be run here is known before somebody wants it."""
+    await rooms.standing()
 
 
 async def _expire_files(files: Files, runner: Runner, clock: Clock) -> None:

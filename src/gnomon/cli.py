@@ -266,6 +266,8 @@ def doctor(as_json: Json = False) -> None:
         facts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in status[part].items())
         print(f"{part.title()}: {facts}")
     print(_web_search(loaded.settings))
+    print(status["tools"]["code"]["text"])
+    print(_remote_tools(status["tools"]["mcp_servers"]))
     print(f"Training: {installed('train')}; for clusters {installed('cluster')}")
     for state in status["models"]:
         print(f"Model {state['name']} ({state['role']}): {state['text'] or state['state']}")
@@ -280,6 +282,12 @@ def _web_search(chosen: settings.Settings) -> str:
     if not names:
         return "Web search in answers: off; name services in websearch.services, or set a key."
     return f"Web search in answers: {', '.join(names)}"
+
+
+def _remote_tools(servers: list[str]) -> str:
+    if not servers:
+        return "Remote MCP tools: none; list the servers that may be used in tools.mcp_servers."
+    return f"Remote MCP tools: {', '.join(servers)}"
 
 
 @app.command()

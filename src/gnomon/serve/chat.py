@@ -70,6 +70,7 @@ async def create_chat_completion(body: ChatRequest, request: Request) -> Respons
         asked_in="messages",
         form_in="response_format",
         spent=spender(request),
+        door="plain",
     )
     if body.deferred:
         job = await _jobs(request).start(exchange, owner)

@@ -29,7 +29,10 @@ _OUTPUT_ITEMS = (
     "x_search_call",
     "custom_tool_call",
     "file_search_call",
-    "mcp_call",
+    "code_interpreter_call",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
 )
 _TEXT_PARTS = ("text", "input_text", "output_text")
 IGNORED = (
@@ -113,6 +116,10 @@ def converse(items: Sequence[Mapping[str, Any]], *, param: str) -> Conversation:
         role = item.get("role") if kind == "message" else None
         if kind in _OUTPUT_ITEMS:
             continue
+        if kind == "mcp_call":
+            if isinstance(item.get("output"), str):
+                returned.append(_returned(item))
+            continue
         if kind == "function_call":
             call = _call(item, str(item.get("call_id") or item.get("id") or ""), here)
             calls[call.id] = call
@@ -177,6 +184,16 @@ def _call(function: Mapping[str, Any], id: str, param: str) -> ToolCall:
     if not id or not isinstance(name, str) or not isinstance(arguments, str):
         raise bad_request(f"{param} needs an id, a name and arguments as text.", param=param)
     return ToolCall(id=id, name=name, arguments=arguments)
+
+
+def _returned(item: Mapping[str, Any]) -> Returned:
+    """What a remote server returned earlier: a text to quote, but no message to a model."""
+    return Returned(
+        call_id=str(item.get("id")),
+        name=f"{item.get('server_label')}/{item.get('name')}",
+        arguments=str(item.get("arguments")),
+        output=item["output"],
+    )
 
 
 def documents_of(returned: Sequence[Returned], now: datetime) -> tuple[Document, ...]:

@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
 from gnomon.clock import Clock
 from gnomon.errors import GnomonError
 from gnomon.models.base import Message, ToolCall
-from gnomon.serve.calling import Functions, client_functions, decide
+from gnomon.serve.calling import Functions, client_functions
 from gnomon.serve.compose import Composer, citation_url
 from gnomon.serve.conversation import (
     MAX_TURNS,
@@ -40,6 +41,9 @@ from gnomon.serve.remembering import Remembering
 from gnomon.serve.sealing import unpacked
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
+from gnomon.serve.tools.loop import Deciding
+from gnomon.serve.tools.start import ready
+from gnomon.serve.tools.wishes import Door, Wishes, echoed, read_wishes
 from gnomon.serve.wire import json_text
 from gnomon.types import Answer, Usage
 
@@ -90,8 +94,13 @@ class Exchange:
         form: Form,
         files: Mapping[str, str],
         spent: Spent | None,
+        wishes: Wishes | None = None,
+        door: Door = "openai",
     ) -> None:
         self._body = body
+        self._wishes = wishes or Wishes()
+        self._door: Door = door
+        self._tool_notes: tuple[str, ...] = ()
         self._services = services
         self._question = question
         self._meant = meant
@@ -127,11 +136,13 @@ class Exchange:
         asked_in: str = "input",
         form_in: str = "text.format",
         spent: Spent | None = None,
+        door: Door = "openai",
     ) -> Exchange:
         """Check everything that can be refused before the first event is sent.
 
         Other doors bring their requests in this form too; `asked_in` and `form_in` are what the
-        client calls these fields. `spent` is told the tokens of the finished answer.
+        client calls these fields. `spent` is told the tokens of the finished answer. `door` is the
+        protocol that its tools are shown in.
         """
         if asked_entry(services, body.model) is not None:
             from gnomon.serve.plain import PlainExchange  # it builds on this module
@@ -152,6 +163,13 @@ class Exchange:
             )
         form = form_of((body.text or {}).get("format"), form_in)
         functions, tools = client_functions(body.tools, body.tool_choice)
+        wishes, tools = read_wishes(
+            tools,
+            body.tool_choice,
+            services.settings,
+            door=door,
+            functions=bool(functions.tools),
+        )
         meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
         if body.previous_response_id:
@@ -165,6 +183,14 @@ class Exchange:
                 before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
                 items, earlier = [*before, *items], ()
             said = converse(unpacked(services, items, owner, asked_in), param=asked_in)
+        wishes = await ready(
+            services,
+            wishes,
+            [] if isinstance(body.input, str) else items,
+            owner,
+            previous_id=body.previous_response_id,
+            param=asked_in,
+        )
         files: dict[str, str] = {}
         within: tuple[str, ...] = ()
         if meant.stores:
@@ -194,6 +220,8 @@ class Exchange:
             form=form,
             files=files,
             spent=spent,
+            wishes=wishes,
+            door=door,
         )
 
     @property
@@ -246,22 +274,22 @@ class Exchange:
         empty = self._base | {"status": "in_progress", "output": []}
         yield self._event("response.created", response=empty)
         yield self._event("response.in_progress", response=empty)
-        if self._functions.wanted:
-            called = await decide(
-                self._services.models.generator(),
-                self._functions,
-                self._said.messages,
-                self._services.ids,
-            )
-            self._used = called.usage
-            if called.calls:
-                for name, payload in self._calls(called.calls):
+        if self._functions.wanted or self._wishes.any:
+            deciding = self._deciding()
+            async with aclosing(deciding.steps()) as made:
+                async for name, payload in made:
+                    yield self._event(name, **payload)
+            self._used, self._tool_notes = deciding.usage, tuple(deciding.notes)
+            if deciding.calls or deciding.asks:
+                for name, payload in self._calls(deciding.calls):
                     yield name, payload
                 answer = self._unanswered()
                 response = self._completed(answer)
                 await self._keep(answer, response)
                 yield self._event("response.completed", response=response)
                 return
+            returned = (*self._question.given, *deciding.documents)
+            self._question = msgspec.structs.replace(self._question, given=returned)
         search: _Search | None = None
         message: dict[str, Any] | None = None
         pipeline = self._asker.answer(self._question)
@@ -309,6 +337,20 @@ class Exchange:
                     response = self._completed(step.answer)
                     await self._keep(step.answer, response)
                     yield self._event("response.completed", response=response)
+
+    def _deciding(self) -> Deciding:
+        most = (self._body.model_extra or {}).get("max_tool_calls")
+        return Deciding(
+            self._services,
+            self._wishes,
+            self._functions,
+            self._said.messages,
+            owner=self._owner,
+            output=self._output,
+            include=self._body.include or (),
+            door=self._door,
+            most=most if isinstance(most, int) and most > 0 else None,
+        )
 
     def _event(self, name: str, /, **payload: Any) -> tuple[str, dict[str, Any]]:
         numbered = {"type": name, "sequence_number": self._sequence, **payload}
@@ -459,7 +501,7 @@ class Exchange:
             "temperature": None,
             "text": {"format": dict(self._form.wanted)},
             "tool_choice": body.tool_choice or "auto",
-            "tools": body.tools or [],
+            "tools": echoed(body.tools),
             "top_logprobs": 0,
             "top_p": None,
             "truncation": "disabled",
@@ -470,6 +512,10 @@ class Exchange:
         if self._spent is not None:
             self._spent(usage.input_tokens + usage.output_tokens)
         searched = 1 if self._searches else 0
+        run = {
+            f"{kind}_calls": sum(item["type"] == f"{kind}_call" for item in self._output)
+            for kind in ("code_interpreter", "mcp")
+        }
         return self._base | {
             "status": "completed",
             "completed_at": int(self._clock.now().timestamp()),
@@ -482,14 +528,16 @@ class Exchange:
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": usage.input_tokens + usage.output_tokens,
                 "num_sources_used": len(self._composer.urls),
-                "num_server_side_tools_used": searched,
+                "num_server_side_tools_used": searched + sum(run.values()),
+                **({"server_side_tool_usage_details": run} if self._wishes.any else {}),
             },
             "gnomon": self._extension(answer),
         }
 
     def _extension(self, answer: Answer) -> dict[str, Any]:
         plain = self._composer.extension(answer, self._ignored)
-        return plain | {"memories": list(self._asker.used)}
+        notes = [*self._tool_notes, *plain["notes"]]
+        return plain | {"notes": notes, "memories": list(self._asker.used)}
 
     def _failed(self, code: str, message: str) -> tuple[str, dict[str, Any]]:
         response = self._base | {
@@ -627,10 +675,15 @@ def _in_parts(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether these items hold results of calls that an earlier response asked for."""
+    """Whether these items hold what an earlier response asked for: results, or an approval."""
     made = {item.get("call_id") for item in items if item.get("type") == "function_call"}
+    made |= {item.get("id") for item in items if item.get("type") == "mcp_approval_request"}
     return any(
-        item.get("type") == "function_call_output" and item.get("call_id") not in made
+        (item.get("type") == "function_call_output" and item.get("call_id") not in made)
+        or (
+            item.get("type") == "mcp_approval_response"
+            and item.get("approval_request_id") not in made
+        )
         for item in items
     )
 

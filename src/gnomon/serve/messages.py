@@ -52,6 +52,7 @@ async def create_message(body: MessagesRequest, request: Request) -> Response:
         identity_of(request).user_id,
         asked_in="messages",
         spent=spender(request),
+        door="plain",
     )
     if body.stream:
         return EventStream(_stream(exchange, services), services.clock)

@@ -85,7 +85,8 @@ def _from_tool(tool: Mapping[str, Any], param: str, clock: Clock) -> Narrowing:
         f"{param}.type = {shown(kind)} is not a tool that Gnomon runs.",
         code="request.tool",
         param=param,
-        hint="It has web_search, x_search and file_search; leave the others out.",
+        hint="It has web_search, x_search, file_search, code_interpreter and mcp; leave the "
+        "others out.",
     )
 
 

@@ -21,7 +21,9 @@ from gnomon.files.store import Files
 from gnomon.index.base import Index
 from gnomon.models.base import Embedder, Generator, ModelState, Tokenizer
 from gnomon.models.served import Served
+from gnomon.net.base import Fetcher
 from gnomon.record.base import Entry, Record
+from gnomon.sandbox.rooms import Rooms
 from gnomon.settings import Loaded, Settings
 from gnomon.types import Answer, Change, SourceConfig, SourceState
 
@@ -228,6 +230,10 @@ class Services:
     memory: MemoryStore | None = None
     served: Served | None = None
     oidc: OpenIdProvider | None = None
+    rooms: Rooms | None = None
+    """Closed rooms for code."""
+    fetcher: Fetcher | None = None
+    """The guarded door, for remote tools."""
     seal: bytes | None = None
     """The home's key: signs what clients keep for us."""
     token: str = ""

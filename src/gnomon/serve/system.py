@@ -61,6 +61,7 @@ async def status(request: Request) -> Response:
     fresh, newest_at = summary(services, states, now)
     demo = services.demo
     own = services.served.states() if services.served else []
+    code = await services.rooms.standing() if services.rooms else None
     return JsonResponse(
         {
             "version": services.version,
@@ -75,6 +76,10 @@ async def status(request: Request) -> Response:
             "models": msgspec.to_builtins([*services.models.states(), *own]),
             "record": msgspec.to_builtins(record),
             "index": msgspec.to_builtins(index),
+            "tools": {
+                "code": msgspec.to_builtins(code) if code else None,
+                "mcp_servers": list(services.settings.tools.mcp_servers),
+            },
             "demo": {"banner": demo.banner} if demo else None,
             "examples": list(demo.questions) if demo else [],
             "key_required": services.settings.server.api_key is not None,

@@ -27,6 +27,7 @@ _ROLES = {
 _CLIENT_SIDE = (ENUMS["TOOL_CALL_TYPE_CLIENT_SIDE_TOOL"], ENUMS["TOOL_CALL_TYPE_INVALID"])
 _INLINE = ENUMS["INCLUDE_OPTION_INLINE_CITATIONS"]
 _FOUND_IN_FILES = ENUMS["INCLUDE_OPTION_COLLECTIONS_SEARCH_CALL_OUTPUT"]
+_COMPUTED = ENUMS["INCLUDE_OPTION_CODE_EXECUTION_CALL_OUTPUT"]
 _CHOICES = {
     ENUMS["TOOL_MODE_AUTO"]: "auto",
     ENUMS["TOOL_MODE_NONE"]: "none",
@@ -74,7 +75,8 @@ def responses_request(asked: Any, as_of: str | None) -> ResponsesRequest:
 def _include(options: Container[int]) -> list[str]:
     """Inline citations have to be wished for here, and to be wished away over HTTP."""
     inline = [] if _INLINE in options else ["no_inline_citations"]
-    return inline + (["file_search_call.results"] if _FOUND_IN_FILES in options else [])
+    found = ["file_search_call.results"] if _FOUND_IN_FILES in options else []
+    return inline + found + (["code_interpreter_call.outputs"] if _COMPUTED in options else [])
 
 
 def shows_tools(asked: Any) -> bool:

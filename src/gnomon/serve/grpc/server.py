@@ -185,6 +185,7 @@ class GrpcDoor:
             asked_in="messages",
             form_in="response_format",
             spent=lambda tokens: self._access.spent(call.identity, tokens),
+            door="xai",
         )
 
     def _telling(self, asked: Any = None) -> Telling:

@@ -31,6 +31,11 @@ _SEARCHES = {
         ENUMS["SERVER_SIDE_TOOL_COLLECTIONS_SEARCH"],
         ENUMS["INCLUDE_OPTION_COLLECTIONS_SEARCH_CALL_OUTPUT"],
     ),
+    "code_interpreter_call": (
+        ENUMS["TOOL_CALL_TYPE_CODE_EXECUTION_TOOL"],
+        ENUMS["SERVER_SIDE_TOOL_CODE_EXECUTION"],
+        ENUMS["INCLUDE_OPTION_CODE_EXECUTION_CALL_OUTPUT"],
+    ),
     "mcp_call": (
         ENUMS["TOOL_CALL_TYPE_MCP_TOOL"],
         ENUMS["SERVER_SIDE_TOOL_MCP"],
@@ -138,13 +143,17 @@ def _named(item: Mapping[str, Any]) -> tuple[str, str]:
         return "web_search", json.dumps({"query": item["action"]["query"]}, ensure_ascii=False)
     if item["type"] == "file_search_call":
         return "collections_search", json.dumps({"queries": item.get("queries", [])})
+    if item["type"] == "code_interpreter_call":
+        return "code_execution", json.dumps({"code": item["code"]}, ensure_ascii=False)
+    if item["type"] == "mcp_call":
+        return f"{item['server_label']}.{item['name']}", item["arguments"]
     return item["name"], item["arguments"]
 
 
 def _result(item: Mapping[str, Any]) -> Any:
     if item["type"] == "web_search_call":
         return item["action"]["sources"]
-    return item.get("results") or item.get("output") or []
+    return item.get("results") or item.get("output") or item.get("outputs") or []
 
 
 def _answer(response: Mapping[str, Any]) -> dict[str, Any]:
