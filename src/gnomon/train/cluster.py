@@ -23,6 +23,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it would show each of our log lines twice
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # it would wait for a save that nobody makes
 }
 
 
