@@ -13,6 +13,7 @@ from __future__ import annotations
 import cProfile
 import json
 import pstats
+import subprocess
 import sys
 import tempfile
 import time
@@ -54,7 +55,8 @@ def main() -> None:
     }
     figures["filters"] = filters({name: sets[name] for name in ("real", "made")})
     figures["minhash"] = minhash({name: sets[name] for name in ("real", "near")})
-    figures["encode"] = encoding(real_texts(DATA, 12))
+    figures |= whole_way(real_texts(DATA, 12))
+    figures["duplicates_peak_mib"] = {texts: peak_mib(texts) for texts in (200_000, 1_000_000)}
     save("corpus", figures)
 
 
@@ -185,12 +187,15 @@ def profile(step: Callable[[str], Any], texts: list[str]) -> dict[str, float]:
     }
 
 
-def encoding(texts: list[str]) -> dict[str, Any]:
-    """Million tokens a second on one core, from packed corpus shards to token shards on disk."""
+def whole_way(texts: list[str]) -> dict[str, Any]:
+    """From rows to a corpus, and from that to token shards: all that is read and written counts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = (json.dumps({"id": str(n), "text": text}) for n, text in enumerate(texts))
         (folder / "in.jsonl").write_text("\n".join(rows))
+        start = time.process_time()
+        manifest = build(folder / "judged", [folder / "in.jsonl"])
+        build_s = time.process_time() - start
         options = Options(langs=(), quality=False, near=False, scrub=False)
         build(folder / "corpus", [folder / "in.jsonl"], options=options)
         train_tokenizer(texts, 32_768, folder / "t.json")
@@ -204,11 +209,53 @@ def encoding(texts: list[str]) -> dict[str, Any]:
             for text in sample
         )
     return {
-        "tokens": index.tokens,
-        "mtok_s": round(index.tokens / cpu / 1e6, 2),
-        "mtok_s_by_the_clock": round(index.tokens / seconds / 1e6, 2),
-        "equal_ids": f"{equal} of {len(sample)} texts",
+        "build": {
+            "mb_s": round(megabytes(texts) / build_s, 2),
+            "texts": manifest.texts,
+            "kept": manifest.documents,
+        },
+        "encode": {
+            "tokens": index.tokens,
+            "mtok_s": round(index.tokens / cpu / 1e6, 2),
+            "mtok_s_by_the_clock": round(index.tokens / seconds / 1e6, 2),
+            "equal_ids": f"{equal} of {len(sample)} texts",
+        },
     }
+
+
+_PEAK = """
+import sys, tempfile
+from pathlib import Path
+import numpy as np
+from gnomon.train.corpus import dedup
+from harness import peak_memory_mib
+dedup.RANGE_TEXTS, unit_texts = 100_000, 50_000
+rng, signed = np.random.default_rng(1), []
+with tempfile.TemporaryDirectory() as name:
+    for first in range(0, int(sys.argv[1]), unit_texts):
+        bands = rng.integers(0, 1 << 64, (unit_texts, dedup.BANDS), np.uint64)
+        bands[::4] = np.random.default_rng(2).integers(0, 1 << 64, bands[::4].shape, np.uint64)
+        exact = rng.integers(0, 1 << 64, unit_texts, np.uint64)
+        path = Path(name) / f"{first}.sig"
+        dedup.write_signatures(path, exact, bands, np.arange(unit_texts, dtype=np.uint32))
+        signed.append(dedup.Signed(path, first, unit_texts, unit_texts))
+    stage = dedup.Duplicates(Path(name), signed)
+    for task in range(stage.tasks):
+        stage.match(task)
+    stage.settle()
+print(peak_memory_mib())
+"""
+
+
+def peak_mib(texts: int) -> float:
+    """Peak memory of finding duplicates, with ranges of 100,000 texts."""
+    run = subprocess.run(
+        [sys.executable, "-c", _PEAK, str(texts)],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
+    return float(run.stdout)
 
 
 if __name__ == "__main__":

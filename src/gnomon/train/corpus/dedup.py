@@ -8,7 +8,9 @@ to groups; it holds 9 bytes for each text, in files that are mapped into memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +34,18 @@ Numbers = NDArray[np.int64]
 
 def write_signatures(path: Path, exact: Hashes, bands: Hashes, whose: NDArray[np.uint32]) -> None:
     """Keep a unit's signatures: the hash of each text, and the bands of those texts in `whose`."""
-    pieces = []
-    for values, texts in [
-        *((bands[:, band], whose) for band in range(bands.shape[1])),
-        (exact, np.arange(len(exact), dtype=np.uint32)),
-    ]:
-        order = np.argsort(values, kind="stable")
-        pieces += [values[order].tobytes(), texts[order].tobytes()]
-    write_durably(path, b"".join(pieces))
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("wb") as file:
+        for values, texts in chain(
+            ((column, whose) for column in bands.T),
+            [(exact, np.arange(len(exact), dtype=np.uint32))],
+        ):
+            order = np.argsort(values, kind="stable")
+            file.write(values[order].data)
+            file.write(texts[order].data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 class Signed:

@@ -55,6 +55,7 @@ def find_units(paths: Iterable[str | Path]) -> list[Unit]:
     """
     units: list[Unit] = []
     small: list[tuple[str, int, int]] = []
+    small_bytes = 0
     for given in paths:
         for path in _expanded(given):
             if not str(path).lower().endswith(ROWS + ARCHIVES + TEXTS):
@@ -69,9 +70,10 @@ def find_units(paths: Iterable[str | Path]) -> list[Unit]:
                 units.append(Unit((file,)))
                 continue
             small.append(file)
-            if sum(size for _, size, _ in small) >= _GROUP_BYTES:
+            small_bytes += stat.st_size
+            if small_bytes >= _GROUP_BYTES:
                 units.append(Unit(tuple(small)))
-                small = []
+                small, small_bytes = [], 0
     return units + ([Unit(tuple(small))] if small else [])
 
 
