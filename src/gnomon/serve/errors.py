@@ -36,6 +36,7 @@ OPENAI_PATHS = (
     "/v1/embeddings",
     "/v1/tokenize-text",
     "/v1/files",
+    "/v1/containers",
     "/v1/vector_stores",
     "/v1/batches",
     "/v1/documents/search",

@@ -16,7 +16,7 @@ from gnomon.files.store import PRIVATE_PURPOSES
 from gnomon.models.base import Tool, ToolCall
 from gnomon.sandbox.base import Ran, RoomError
 from gnomon.sandbox.room import plain
-from gnomon.sandbox.rooms import Container, Rooms
+from gnomon.sandbox.rooms import Container, Loader, Rooms
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.services import Services
 from gnomon.serve.tools.results import Outcome, computed
@@ -65,7 +65,7 @@ async def check(services: Services, wish: CodeWish, owner: str, param: str = "to
     try:
         if wish.container is not None:
             rooms.find(owner, wish.container)
-        await asyncio.to_thread(_named, services, wish.file_ids, owner)
+        await asyncio.to_thread(named, services, wish.file_ids, owner)
     except RoomError as error:
         raise refused(error, param) from None
 
@@ -147,19 +147,17 @@ class CodeTool:
 
     async def _entered(self) -> Container:
         if self._container is None:
-            self._container = await self._rooms.enter(self._owner, self._wish.container)
-            named = await asyncio.to_thread(
-                _named, self._services, self._wish.file_ids, self._owner
-            )
-            for id, name in named.items():
-                await self._container.lay(name, lambda id=id: self._body(id))  # type: ignore[misc]
+            ids = self._wish.file_ids
+            names = await asyncio.to_thread(named, self._services, ids, self._owner)
+            container = await self._rooms.enter(self._owner, self._wish.container)
+            try:
+                for id, name in names.items():
+                    await container.lay(name, body_of(self._services, id))
+            except BaseException:
+                container.leave()
+                raise
+            self._container = container
         return self._container
-
-    async def _body(self, file_id: str) -> bytes:
-        files = self._services.files
-        assert files is not None  # noqa: S101 - it was asked for the file's name
-        body, _ = await asyncio.to_thread(files.content, file_id)
-        return body
 
     def _told(self, call_id: str, code: str, ran: Ran) -> Outcome:
         told = [ran.output or "(nothing was printed)"]
@@ -193,7 +191,19 @@ def _code(arguments: str) -> str:
     return code if isinstance(code, str) else ""
 
 
-def _named(services: Services, ids: tuple[str, ...], owner: str) -> dict[str, str]:
+def body_of(services: Services, id: str) -> Loader:
+    """Reads an uploaded file when its bytes are wanted."""
+
+    async def load() -> bytes:
+        if services.files is None:
+            raise RoomError(f"There is no file {id} any more.", code="sandbox.file")
+        body, _ = await asyncio.to_thread(services.files.content, id)
+        return body
+
+    return load
+
+
+def named(services: Services, ids: tuple[str, ...], owner: str) -> dict[str, str]:
     """The names that files get in the folder, by id. Raises ApiError 400."""
     names: dict[str, str] = {}
     for id in ids:
