@@ -20,9 +20,10 @@ from gnomon.accounts.base import Role
 from gnomon.accounts.store import Accounts
 from gnomon.app import opened
 from gnomon.clock import RandomIds
+from gnomon.errors import ModelTransient
 from gnomon.files.batches import BatchStore
 from gnomon.files.store import Files
-from gnomon.serve.batching import read_lines
+from gnomon.serve.batching import MAX_TRIES, read_lines
 from gnomon.settings import Demo, Models, Settings
 
 OVER = ("completed", "failed", "expired", "cancelled")
@@ -246,6 +247,47 @@ async def test_no_line_is_done_twice_after_a_stop(desk: Desk) -> None:
         assert len(await rows(client, done.output_file_id)) == 3
     again = [question.text for question in answerer.asked[asked:]]
     assert sorted(again) == ["Four?", "Three?"]
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the work happens in the server
+            await asyncio.sleep(0.01)
+
+
+async def test_a_line_that_failed_for_a_passing_reason_is_asked_again(desk: Desk) -> None:
+    answerer, clock = desk.house.answerer, desk.house.clock
+    answerer.failure = ModelTransient("The endpoint is busy.", retry_after_s=60)
+    async with desk.client() as client:
+        made = await begin(client, asks("One?", "Two?", "Three?"))
+        await until(lambda: len(answerer.asked) == 2)
+        clock.advance(30)  # Nobody is asked again before the moment that the endpoint named.
+        await asyncio.sleep(0.6)
+        assert len(answerer.asked) == 2
+        answerer.failure = None
+        clock.advance(31)
+        done = await over(client, made.id)
+        assert done.status == "completed" and done.request_counts
+        assert (done.request_counts.completed, done.request_counts.failed) == (3, 0)
+        found = await rows(client, done.output_file_id)
+    assert [row["custom_id"] for row in found] == ["line-0", "line-1", "line-2"]
+    asked = sorted(question.text for question in answerer.asked)
+    assert asked == ["One?", "One?", "Three?", "Two?", "Two?"]
+
+
+async def test_a_line_that_fails_again_and_again_counts_as_failed(desk: Desk) -> None:
+    answerer, clock = desk.house.answerer, desk.house.clock
+    answerer.failure = ModelTransient("The endpoint is busy.")
+    async with desk.client() as client:
+        made = await begin(client, asks("One?"))
+        for tries in range(1, MAX_TRIES + 1):
+            await until(lambda tries=tries: len(answerer.asked) == tries)
+            clock.advance(301)
+        done = await over(client, made.id)
+        (failed,) = await rows(client, done.error_file_id)
+    assert failed["response"]["status_code"] == 503
+    assert "busy" in failed["response"]["body"]["error"]["message"]
+    assert len(answerer.asked) == MAX_TRIES
 
 
 def replace_batch(batch: Any, **changes: Any) -> Any:

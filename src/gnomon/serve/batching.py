@@ -7,10 +7,11 @@ that a stopped or killed process goes on behind the last line that was done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from gnomon.accounts.base import LOCAL, OPERATOR
-from gnomon.errors import ConfigError, StoreError
+from gnomon.errors import ConfigError, GnomonError, StoreError, Transient
 from gnomon.files.batches import Batch, BatchStore, Fault, Status
 from gnomon.files.store import Files
 from gnomon.log import get_logger
@@ -34,6 +35,10 @@ from gnomon.serve.wire import read_json
 LINES_AT_ONCE = 2
 MAX_LINES = 50_000
 MAX_LINE_BYTES = 1_000_000
+MAX_TRIES = 6
+"""How often a line is asked that fails for a reason which may pass, before it counts as failed."""
+_FIRST_WAIT_S = 5.0
+_MAX_WAIT_S = 300.0
 _MAX_FAULTS = 20
 _PAUSE_S = 0.5
 """How long a batch rests whose owner has used up what a minute allows, at least."""
@@ -66,6 +71,14 @@ class _Open:
     lost: bool = False
     """Whether its file was deleted before all lines were read."""
     rests_until_s: float = 0.0
+    tried: dict[int, int] = field(default_factory=dict)
+    """How often each line was asked in vain, since the process began."""
+    again_at_s: dict[int, float] = field(default_factory=dict)
+    """When such a line is asked again."""
+
+    def ready(self, now_s: float) -> Iterator[Line]:
+        """The lines that may be asked now, in the order of the file."""
+        return (line for line in self.left if self.again_at_s.get(line.number, 0.0) <= now_s)
 
 
 class Batches:
@@ -136,7 +149,13 @@ class Batches:
             else:
                 working.append(at)
         each = LINES_AT_ONCE if len(working) == 1 else 1
-        turns = [(at, line) for at in working for line in at.left[:each] if self._may_go_on(at)]
+        now_s = self._services.clock.monotonic()
+        turns = [
+            (at, line)
+            for at in working
+            for line in islice(at.ready(now_s), each)
+            if self._may_go_on(at)
+        ]
         for start in range(0, len(turns), LINES_AT_ONCE):
             await self._interactive.wait_quiet()
             some = turns[start : start + LINES_AT_ONCE]
@@ -212,12 +231,34 @@ class Batches:
             raise
         except Exception as error:
             public = told(error, self._services, "batch")
+            if self._again(at, line, public):
+                return
             status, body = status_of(public), openai_body(public)
         outcome = self._outcome(line, {"status_code": status, "body": body}, None)
         await asyncio.to_thread(
             lambda: store.done(batch.id, line.number, ok=status == 200, outcome=outcome)
         )
         at.left.remove(line)
+
+    def _again(self, at: _Open, line: Line, error: GnomonError) -> bool:
+        """Whether a line that failed is asked another time; if so, it waits until then.
+
+        Whoever says when to come again is left alone by the whole batch until then.
+        """
+        if not passing(error):
+            return False
+        tried = at.tried[line.number] = at.tried.get(line.number, 0) + 1
+        if tried >= MAX_TRIES:
+            return False
+        now_s = self._services.clock.monotonic()
+        wait_s = min(_MAX_WAIT_S, _FIRST_WAIT_S * 4 ** (tried - 1))
+        asked_s = error.retry_after_s if isinstance(error, Transient) else None
+        if asked_s is not None:
+            at.rests_until_s = now_s + min(_MAX_WAIT_S, asked_s)
+            wait_s = max(wait_s, min(_MAX_WAIT_S, asked_s))
+        at.again_at_s[line.number] = now_s + wait_s
+        _log.info("batch.again", batch=at.batch.id, line=line.number, tried=tried, wait_s=wait_s)
+        return True
 
     async def _asked(self, batch: Batch, line: Line) -> dict[str, Any]:
         """The body of the answer to one line."""
@@ -324,6 +365,11 @@ _NOT_ASKED = {
     "cancelled": "The batch was cancelled before this line was asked.",
     "expired": "The batch's time was over before this line was asked.",
 }
+
+
+def passing(error: GnomonError) -> bool:
+    """Whether what failed may work later, without anybody changing anything."""
+    return isinstance(error, Transient) or (isinstance(error, ApiError) and error.status == 429)
 
 
 def read_lines(body: bytes, endpoint: str) -> tuple[_Lines, list[Fault]]:
