@@ -50,6 +50,7 @@ from gnomon.train.corpus.manifest import (
 )
 from gnomon.train.corpus.minhash import BANDS
 from gnomon.train.launch import die_with_parent
+from gnomon.train.need import need
 from gnomon.train.shards import sweep, write_durably
 
 __all__ = ["Options", "build", "collect", "judge_unit", "match_part", "settle", "write_unit"]
@@ -100,6 +101,8 @@ def build(
     steps; without it, `workers` processes of this machine do. Raises ConfigError for inputs that
     cannot be used, and where `out` holds another build.
     """
+    if options.near or held_out:
+        need("xxhash")
     out = out.absolute()
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.train.corpus.words import Hashes
-from gnomon.train.need import need
 
 BANDS = 14
 ROWS = 8
@@ -32,7 +31,6 @@ _carries = np.empty_like(_products)
 
 def shingles(words: list[bytes]) -> Hashes:
     """A hash for each run of five words."""
-    need("xxhash")
     from xxhash import xxh64_intdigest
 
     runs = zip(*(words[at:] for at in range(SHINGLE_WORDS)), strict=False)

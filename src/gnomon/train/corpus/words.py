@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.train.corpus.pieces import KNOWN, code_points, split_piece
-from gnomon.train.need import need
 
 Ids = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -22,6 +21,7 @@ Hashes = NDArray[np.uint64]
 _TABLE_SIZE = 250_000
 _LONG_PIECE = 60
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+_STOP_BITS = {word: 1 << at for at, word in enumerate(STOP_WORDS)}
 
 ALPHABETIC, SYMBOLIC, ENDS, MARK = 1, 2, 4, 8
 """Flags of a word: has a letter; has only symbols; ends a sentence; has only punctuation."""
@@ -66,7 +66,7 @@ class Vocabulary:
     def _grow(self) -> None:
         size = max(1 << 16, len(self.lengths))
         self.lengths = np.concatenate([self.lengths, np.zeros(size, np.int64)])
-        self.flags = np.concatenate([self.flags, np.zeros(size, np.uint8)])
+        self.flags = np.concatenate([self.flags, np.full(size, ALPHABETIC, np.uint8)])
         self.stops = np.concatenate([self.stops, np.zeros(size, np.uint8)])
         fresh = self._rng.integers(0, 1 << 64, size, np.uint64)
         self.hashes = np.concatenate([self.hashes, fresh])
@@ -80,11 +80,9 @@ class Vocabulary:
         if at == len(self.lengths):
             self._grow()
         self.lengths[at] = len(word)
-        if word.isalpha():
-            self.flags[at] = ALPHABETIC
-            if word in STOP_WORDS:
-                self.stops[at] = 1 << STOP_WORDS.index(word)
-        else:
+        if word in _STOP_BITS:
+            self.stops[at] = _STOP_BITS[word]
+        elif not word.isalpha():
             self.flags[at] = _flags(word)
         return at
 
@@ -179,7 +177,6 @@ def plain_words(text: str) -> list[bytes]:
 
 def word_runs(words: list[bytes], n: int) -> Hashes:
     """A hash for each run of `n` words, the same in every process."""
-    need("xxhash")
     if len(_word_hashes) > _TABLE_SIZE:
         _word_hashes.clear()
     hashes = np.fromiter(map(_word_hashes.__getitem__, words), np.uint64, len(words))
