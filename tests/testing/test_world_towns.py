@@ -7,19 +7,23 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from gnomon.clock import Clock, ManualClock, SystemClock, to_us
 from gnomon.net.door import Door
 from gnomon.settings import Net
 from gnomon.sources.registry import Registry
+from gnomon.sources.x_posts import id_at
 from gnomon.testing.check_source import START, Ledger, Stage, _Context
 from gnomon.testing.world import World
 from gnomon.testing.world.crowd import Crowd, Post
 from gnomon.testing.world.hackernews import HackerNewsTown
 from gnomon.testing.world.networks import Network, Pump
 from gnomon.testing.world.wikimedia import WikimediaTown
+from gnomon.testing.world.x import XTown
 
 
 class Brisk(ManualClock):
@@ -35,6 +39,10 @@ def hackernews_key(post: Post) -> str:
 
 def wikimedia_key(post: Post) -> str:
     return f"wikimedia:{post.lang}quillhaven/{to_us(post.at) // 1_000}"
+
+
+def x_key(post: Post) -> str:
+    return f"x:{id_at(post.at)}"
 
 
 async def follow(network: Network, ledger: Ledger, clock: Clock, done: Callable[[], bool]) -> None:
@@ -63,8 +71,8 @@ async def follow(network: Network, ledger: Ledger, clock: Clock, done: Callable[
 
 @pytest.mark.parametrize(
     ("town", "key_of"),
-    [(HackerNewsTown, hackernews_key), (WikimediaTown, wikimedia_key)],
-    ids=["hackernews", "wikimedia"],
+    [(HackerNewsTown, hackernews_key), (WikimediaTown, wikimedia_key), (XTown, x_key)],
+    ids=["hackernews", "wikimedia", "x"],
 )
 async def test_a_restart_tells_nothing_twice(
     town: Callable[[Clock], Network], key_of: Callable[[Post], str]
@@ -101,3 +109,40 @@ async def test_a_restart_tells_nothing_twice(
     for key, versions in ledger.versions.items():
         texts = [text for text in versions if text is not None]
         assert len(texts) == len(set(texts)) <= 2, (key, versions)
+
+
+async def test_x_knows_the_posts_of_the_time_before_when_asked() -> None:
+    clock = ManualClock(START)
+    crowd = Crowd(World(3, START - timedelta(hours=2)), per_s=0.5, place="demo:x")
+    past = list(crowd.posts(START - timedelta(hours=1), START - timedelta(minutes=20)))
+    edited = next(post for post in past if post.edited_at and not post.deleted_at)
+    deleted = next(post for post in past if post.deleted_at and post.deleted_at < START)
+    plain = next(post for post in past if not post.edited_at and not post.deleted_at)
+    town = XTown(clock)
+    town.crowd = crowd
+    await town.start()
+    try:
+        asked = [str(id_at(post.at)) for post in (plain, edited, deleted)]
+        foreign = str(id_at(START - timedelta(minutes=25)) + 7)
+        async with httpx.AsyncClient() as client:
+
+            async def look_up(*ids: str) -> Any:
+                params = {"ids": ",".join(ids)}
+                headers = {"authorization": f"Bearer {town.server.token}"}
+                url = f"{town.server.url}/2/tweets"
+                return (await client.get(url, params=params, headers=headers)).json()
+
+            found = await look_up(*asked, foreign)
+            newest = found["data"][1]["edit_history_tweet_ids"][-1]
+            again = XTown(clock)
+            again.crowd, old = crowd, town
+            await again.start()
+            town = again
+            late = await look_up(newest)
+            await old.stop()
+    finally:
+        await town.stop()
+    assert [post["id"] for post in found["data"]] == asked[:2]
+    assert plain.text in found["data"][0]["text"]
+    assert [error["resource_id"] for error in found["errors"]] == [asked[2], foreign]
+    assert late["data"][0]["text"].startswith(edited.edited)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -88,8 +88,11 @@ class XServer(ApiServer):
         enterprise: bool = False,
         compliance: bool = True,
         page_posts: int = 100,
+        recall: Callable[[str], object] = lambda id: None,
     ) -> None:
+        """`recall` is told of a post that is looked up and not known, and may publish it then."""
         super().__init__(host=host, port=port, clock=clock)
+        self.recall = recall
         self.token = token
         self.keep_alive_s = keep_alive_s
         self.enterprise = enterprise
@@ -103,6 +106,7 @@ class XServer(ApiServer):
         self._chains: dict[str, list[str]] = {}
         self._gone: dict[str, str] = {}
         self._users: dict[str, dict[str, Any]] = {}
+        self._user_ids: dict[str, str] = {}
         self._streams: list[asyncio.Queue[tuple[str, dict[str, Any]]]] = []
         self._last_id = 0
         self._asked_at: dict[tuple[str, str], list[datetime]] = defaultdict(list)
@@ -110,10 +114,9 @@ class XServer(ApiServer):
     # -- what happens on X ----------------------------------------------------
     def user(self, username: str, name: str = "") -> str:
         """The id of an account, made when first named."""
-        for id, user in self._users.items():
-            if user["username"] == username:
-                return id
-        id = str(2_000 + len(self._users))
+        if username in self._user_ids:
+            return self._user_ids[username]
+        id = self._user_ids[username] = str(2_000 + len(self._users))
         self._users[id] = {"id": id, "username": username, "name": name or username.title()}
         return id
 
@@ -129,14 +132,18 @@ class XServer(ApiServer):
         urls: Mapping[str, str] | None = None,
         note: str = "",
         at: datetime | None = None,
+        id: str = "",
     ) -> str:
-        """Post something; returns its id. `urls` maps shortened addresses to the real ones."""
+        """Post something; returns its id, which is made of the moment unless it is given.
+
+        `urls` maps shortened addresses to the real ones.
+        """
         references = [
             {"type": kind, "id": id}
             for kind, id in (("replied_to", reply_to), ("quoted", quotes), ("retweeted", reposts))
             if id
         ]
-        id = self._new_id(at)
+        id = id or self._new_id(at)
         self._chains[id] = [id]
         return self._put(
             id,
@@ -153,20 +160,26 @@ class XServer(ApiServer):
             },
         )
 
-    def edit(self, id: str, text: str) -> str:
-        """Edit a post; returns the id of the new version."""
+    def edit(self, id: str, text: str, *, at: datetime | None = None, new: str = "") -> str:
+        """Edit a post; returns the id of the new version, which may be given."""
         first = self._posts[id]["chain"]
         if len(self._chains[first]) > _EDITS:
             raise ValueError(f"A post can be edited {_EDITS} times.")
         old = self._posts[self._chains[first][-1]]
-        new = self._new_id(None)
+        new = new or self._new_id(at)
         self._chains[first].append(new)
-        return self._put(new, {**old, "text": text, "at": self.clock.now()})
+        return self._put(new, {**old, "text": text, "at": at or self.clock.now()})
 
     def delete(self, id: str, reason: str = "deleted") -> None:
         """Delete a post with all its versions."""
         for version in self._chains[self._posts[id]["chain"]]:
             self._gone[version] = reason
+
+    def forget(self, id: str) -> None:
+        """Know nothing more of a post, as if it had never been."""
+        for version in self._chains.pop(self._posts[id]["chain"]):
+            self._posts.pop(version, None)
+            self._gone.pop(version, None)
 
     def protect(self, username: str) -> None:
         """Make an account's posts private."""
@@ -203,6 +216,7 @@ class XServer(ApiServer):
 
     def _put(self, id: str, post: dict[str, Any]) -> str:
         post = {**post, "id": id}
+        self._last_id = max(self._last_id, int(id))
         self._posts[id] = post
         if self._matching(post):
             for queue in self._streams:
@@ -529,6 +543,8 @@ class XServer(ApiServer):
         }
         found, errors = [], []
         for id in ids:
+            if id not in self._posts:
+                self._recall(id)
             if id in self._posts and id not in self._gone:
                 found.append(self._posts[id])
                 continue
@@ -551,6 +567,12 @@ class XServer(ApiServer):
         if errors:
             answer["errors"] = errors
         return as_json(answer)
+
+    def _recall(self, id: str) -> None:
+        """Whoever listens heard of it in its time."""
+        streams, self._streams = self._streams, []
+        self.recall(id)
+        self._streams = streams
 
     # -- compliance -----------------------------------------------------------
     def _compliance(self, method: str, path: str, request: ApiRequest) -> ApiReply:

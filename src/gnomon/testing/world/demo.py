@@ -23,6 +23,7 @@ from gnomon.testing.world.networks import Network, Pump
 from gnomon.testing.world.truth import Truth
 from gnomon.testing.world.wikimedia import WikimediaTown
 from gnomon.testing.world.world import World
+from gnomon.testing.world.x import XTown
 from gnomon.types import Delete, SourceConfig, Upsert
 
 NETWORKS: Mapping[str, Callable[[Clock], Network]] = {
@@ -30,6 +31,7 @@ NETWORKS: Mapping[str, Callable[[Clock], Network]] = {
     "mastodon": MastodonTown,
     "hackernews": HackerNewsTown,
     "wikimedia": WikimediaTown,
+    "x": XTown,
 }
 BANNER = "Demo world: nothing here is news. Quillhaven, its people and its papers are invented."
 _PAGES = 2_000
@@ -65,22 +67,18 @@ class DemoTown:
         self._server = FeedServer(clock=clock, kept_requests=100)
         self._pages: dict[str, None] = {}
         self._networks = [NETWORKS[name](clock) for name in networks if posts_per_s]
-        # Each network has its own people: nobody says the same on two.
-        self._pumps = [
-            Pump(
-                network,
-                Crowd(
-                    self.world,
-                    per_s=min(posts_per_s, network.most_per_s),
-                    place=network.source_name,
-                ),
-                clock,
-            )
-            for network in self._networks
-        ]
+        self._pumps = [self._pump(network, posts_per_s) for network in self._networks]
         self._pumping: list[asyncio.Task[None]] = []
         for outlet in OUTLETS.values():
             self._server.route(outlet.path, self._feed_of(outlet))
+
+    def _pump(self, network: Network, posts_per_s: float) -> Pump:
+        """Each network has its own people: nobody says the same on two."""
+        per_s = min(posts_per_s, network.most_per_s)
+        crowd = Crowd(self.world, per_s=per_s, place=network.source_name)
+        if isinstance(network, XTown):
+            network.crowd = crowd
+        return Pump(network, crowd, self._clock)
 
     async def start(self) -> None:
         """Serve. Only then do `sources` and `allow` know the port."""
