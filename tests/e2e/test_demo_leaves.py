@@ -58,6 +58,7 @@ async def test_it_leaves_at_once_when_the_first_source_answers(tmp_path: Path) -
     async with FeedServer() as server:
         config = news(server)
         async with opened(settings(tmp_path, server.host_port), follow=True) as house:
+            house.begin()
             assert house.demo and house.demo.questions
             assert len(house.record.source_stats()) > 5
             await house.runner.add(config)
@@ -70,6 +71,7 @@ async def test_it_leaves_at_once_when_the_first_source_answers(tmp_path: Path) -
         # Nor does it come back, also where nobody answers any more.
         await server.stop()
         async with opened(settings(tmp_path, server.host_port), follow=True) as house:
+            house.begin()
             assert not house.demo
             assert traces(house) == []
 
@@ -86,6 +88,7 @@ async def test_it_comes_in_when_nobody_answers_and_leaves_when_somebody_does(
     async with opened(configured, follow=False) as house:
         house.record.put_source(config)
     async with opened(configured, follow=True) as house:
+        house.begin()
         await until(lambda: bool(house.demo))
         assert house.demo and house.demo.banner
         assert "demo:herald" in {s.name for s in house.runner.states()}
@@ -102,6 +105,7 @@ async def test_on_request_it_stays_beside_real_sources(tmp_path: Path) -> None:
         config = news(server)
         wanted = settings(tmp_path, server.host_port).model_copy(update={"demo": Demo(mode="on")})
         async with opened(wanted, follow=True) as house:
+            house.begin()
             await house.runner.add(config)
             await until(lambda: "feed:news" in house.record.source_stats())
             assert "feed:news" in house.record.source_stats()
