@@ -13,7 +13,7 @@ async def test_without_a_contact_nothing_is_asked_and_the_state_says_why(
     house: Any, eventually: Any
 ) -> None:
     async with house() as h:
-        for name in ("wikimedia", "nws"):
+        for name in ("wikimedia", "nws", "edgar"):
             await h.runner.add(SourceConfig(name=name, type=name))
             await eventually(lambda name=name: h.state(name).state == "failed")
             state = h.state(name)

@@ -25,7 +25,7 @@ from gnomon.errors import ContentError, UpstreamTerminal
 from gnomon.extract.base import FeedEntry
 from gnomon.extract.dates import Dates
 from gnomon.extract.feeds import parse_feed
-from gnomon.sources.base import Context, SourceSettings, SourceSpec
+from gnomon.sources.base import Context, SourceSettings, SourceSpec, require_contact
 from gnomon.sources.polling import ask, short_hash, web_address
 from gnomon.types import Batch, Cursor, Document, Gap, Policy, SourceConfig, Upsert
 
@@ -101,6 +101,8 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     """Look for filings for ever; see the module's promise."""
     settings: EdgarSettings = ctx.settings
+    if (urlsplit(settings.url).hostname or "").endswith(".sec.gov"):
+        require_contact(ctx, "The SEC")
     memory = _Memory.restore(cursor)
     look = _companies if settings.ciks else _current
     while True:
