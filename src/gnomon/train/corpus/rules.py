@@ -150,7 +150,7 @@ class Rules:
             line = raw.strip()
             if len(line.split(None, 2)) < 3:
                 continue
-            if len(line) > 1000 and any(len(word) > 1000 for word in line.split()):
+            if len(line) > 1000 and max(map(len, line.split())) > 1000:
                 continue
             if cited:
                 line = _CITATION.sub("", line)
