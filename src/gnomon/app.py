@@ -423,7 +423,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(batches.close)
         memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
         stack.callback(memory.close)
-        rooms = Rooms(settings.tools, clock, RandomIds())
+        rooms = Rooms(settings.tools, clock, RandomIds(), settings.home / "rooms")
         stack.push_async_callback(rooms.aclose)
 
         def begin() -> None:

@@ -37,13 +37,13 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 @pytest.fixture
-async def rooms() -> AsyncIterator[Any]:
+async def rooms(tmp_path: Path) -> AsyncIterator[Any]:
     """`rooms(**settings)`, with the clock as an attribute."""
     opened: list[Rooms] = []
     clock = ManualClock()
 
     def open_rooms(**settings: Any) -> Rooms:
-        made = Rooms(Tools(**settings), clock, RandomIds(random.Random(1)))
+        made = Rooms(Tools(**settings), clock, RandomIds(random.Random(1)), tmp_path)
         opened.append(made)
         return made
 

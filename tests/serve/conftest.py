@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
+import os
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -15,6 +18,10 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 from gnomon.answer.base import (
     AnswerEvent,
@@ -411,3 +418,52 @@ async def _served(house: House) -> AsyncIterator[str]:
 def served() -> Any:
     """`async with served(house) as url`: a real server on a free loopback port."""
     return _served
+
+
+DATA = Path(os.environ.get("GNOMON_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DOCUMENT = DATA / "openai" / "openapi.json.gz"
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """`nullable`, a word of OpenAPI 3.0 that the document still has, as JSON Schema says it."""
+    if schema.get("nullable") is not True or not isinstance(schema.get("type"), str):
+        return schema
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, **more, "type": [schema["type"], "null"]}
+
+
+class Schemas:
+    """The document's schemas by name."""
+
+    def __init__(self) -> None:
+        self.document = json.loads(gzip.decompress(DOCUMENT.read_bytes()), object_hook=_with_null)
+        resource = Resource.from_contents(self.document, default_specification=DRAFT202012)
+        self._registry: Any = Registry().with_resource("urn:openai", resource)
+        self._events = {
+            kind: name
+            for name in self._alternatives("ResponseStreamEvent")
+            for kind in self.document["components"]["schemas"][name]["properties"]["type"]["enum"]
+        }
+
+    def _alternatives(self, name: str) -> Iterator[str]:
+        for one in self.document["components"]["schemas"][name]["anyOf"]:
+            yield one["$ref"].rpartition("/")[2]
+
+    def check(self, name: str, value: Any) -> None:
+        schema = {"$ref": f"urn:openai#/components/schemas/{name}"}
+        errors = list(Draft202012Validator(schema, registry=self._registry).iter_errors(value))
+        if errors:
+            worst = best_match(errors)
+            pytest.fail(f"{name}: {worst.json_path}: {worst.message}\n{json.dumps(value)[:2000]}")
+
+    def check_event(self, event: dict[str, Any]) -> None:
+        assert event["type"] in self._events, event["type"]
+        self.check(self._events[event["type"]], event)
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Schemas:
+    """OpenAI's own document, to hold replies and events to."""
+    if not DOCUMENT.is_file():
+        pytest.skip("needs openai/openapi.json.gz in GNOMON_TEST_DATA")
+    return Schemas()

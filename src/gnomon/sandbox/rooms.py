@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -107,8 +105,9 @@ class Container:
 class Rooms:
     """All methods belong to the event loop."""
 
-    def __init__(self, settings: Tools, clock: Clock, ids: Ids) -> None:
-        """Nothing is started before it is asked for."""
+    def __init__(self, settings: Tools, clock: Clock, ids: Ids, place: Path) -> None:
+        """Nothing is started before it is asked for. `place` is a folder that stays empty: each
+        room sees its own root there."""
         self._settings = settings
         self._clock = clock
         self._ids = ids
@@ -121,7 +120,7 @@ class Rooms:
         )
         self._packages = found_packages(settings.code_packages)
         self._containers: dict[str, Container] = {}
-        self._place: Path | None = None
+        self._place = place
         self._standing: asyncio.Task[Standing] | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._turns = asyncio.Semaphore(max(1, os.cpu_count() or 1))
@@ -176,9 +175,6 @@ class Rooms:
                     await task
         for container in list(self._containers.values()):
             await self.remove(container)
-        if self._place is not None:
-            shutil.rmtree(self._place, ignore_errors=True)  # it holds nothing
-            self._place = None
 
     # -- making and clearing ---------------------------------------------------
     async def _new(self, owner: str, name: str) -> Container:
@@ -213,8 +209,7 @@ class Rooms:
                     await self.remove(container)
 
     def _room(self) -> Room:
-        if self._place is None:
-            self._place = Path(tempfile.mkdtemp(prefix="gnomon-room-"))
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Room(self._place, self._limits, self._packages)
 
     async def _prove(self) -> Standing:
