@@ -31,7 +31,7 @@ from gnomon.serve.moments import moment
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.remembering import Remembering
 from gnomon.serve.services import Services
-from gnomon.serve.sse import EventStream, event, unless_gone
+from gnomon.serve.sse import EventStream, event, last_seen, unless_gone
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 from gnomon.types import Answer, Citation
 
@@ -106,8 +106,7 @@ async def answer_events(
 ) -> Response:
     """The events behind that number (or `Last-Event-ID`), and those to come. Only of answers that
     were asked for with `resumable`; until ten minutes after the end."""
-    last = request.headers.get("last-event-id", "")
-    behind = int(last) if last.isascii() and last.isdigit() else starting_after
+    behind = last_seen(request, starting_after)
     return EventStream(_job(request, id).stream(behind), services_of(request).clock)
 
 

@@ -47,7 +47,8 @@ _MORE: dict[tuple[str, str], dict[str, str]] = {
 """Successful replies without a body, beside the usual one."""
 
 _HOLDS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("post", "/v1/ask"): ("id", "text", "sentences", "citations", "abstained"),
+    ("post", "/v1/ask"): ("id", "answer"),
+    ("get", "/v1/answers/{id}"): ("id", "answer"),
     ("get", "/v1/search"): ("hits",),
     ("post", "/v1/responses"): ("id", "object", "created_at", "model", "status", "output"),
     ("get", "/v1/responses/{response_id}"): ("id", "object", "status", "output"),

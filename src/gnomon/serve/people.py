@@ -69,8 +69,8 @@ class NewKey(BaseModel):
     user: str | None = Field(None, max_length=200, description="Whose; an admin may name another.")
     scopes: list[str] = Field(default=[], max_length=10)
     expires_in_days: float | None = Field(None, gt=0, le=3_650)
-    requests_per_minute: int | None = Field(None, ge=1)
-    tokens_per_minute: int | None = Field(None, ge=1)
+    requests_per_minute: int | None = Field(None, ge=1, le=2**31)
+    tokens_per_minute: int | None = Field(None, ge=1, le=2**31)
 
 
 def identity_of(request: Request) -> Identity:
@@ -336,7 +336,8 @@ async def revoke_key(id: str, request: Request) -> Response:
     accounts, identity = _accounts(request), identity_of(request)
     key = await _known(accounts.key, id)
     if "admin" not in identity.scopes and key.user_id != identity.user_id:
-        raise ApiError(404, f"There is no key {id[:100]!r}.", code="key.unknown", param="id")
+        # In the words of a key that nobody has: whose keys there are is nobody else's business.
+        raise ApiError(404, f"There is no key {id[:100]!r}.", code="key.unknown")
     revoked = await asyncio.to_thread(accounts.revoke, id)
     note(request, "key.revoked", id)
     return JsonResponse(_key_json(revoked))

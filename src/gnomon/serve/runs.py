@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,7 +18,7 @@ from gnomon.serve.conversation import question_text
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.moments import moment
 from gnomon.serve.people import identity_of
-from gnomon.serve.sse import EventStream, event
+from gnomon.serve.sse import EventStream, event, last_seen
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
 router = APIRouter(tags=["Deep mode"], route_class=JsonRoute)
@@ -76,11 +76,12 @@ async def read(id: str, request: Request, format: str = "json") -> Response:
 
 
 @router.get("/v1/runs/{id}/events", summary="Watch a deep run")
-async def events(id: str, request: Request, after: int = 0) -> Response:
+async def events(
+    id: str, request: Request, after: Annotated[int, Query(ge=0, le=2**62)] = 0
+) -> Response:
     """Server-sent events behind number `after` (or `Last-Event-ID`), until the run ends."""
     await _own(id, request)
-    last = request.headers.get("last-event-id", "")
-    behind = int(last) if last.isascii() and last.isdigit() else after
+    behind = last_seen(request, after)
 
     async def stream() -> AsyncGenerator[bytes]:
         async for e in _runs(request).watch(id, behind):

@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -39,6 +40,13 @@ def data(value: Any) -> bytes:
 def to_json(value: Any) -> bytes:
     """JSON, on one line."""
     return orjson.dumps(value)
+
+
+def last_seen(request: Request, after: int) -> int:
+    """The event behind which a reader goes on: its `Last-Event-ID`, if that is a number, or what
+    it asked for."""
+    last = request.headers.get("last-event-id", "")
+    return int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
 
 
 class ClientGone(ApiError):

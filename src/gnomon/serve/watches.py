@@ -19,7 +19,7 @@ from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import question_text
 from gnomon.serve.errors import ApiError, shown
 from gnomon.serve.people import identity_of
-from gnomon.serve.sse import EventStream, event
+from gnomon.serve.sse import EventStream, event, last_seen
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
 router = APIRouter(tags=["Watches"], route_class=JsonRoute)
@@ -77,7 +77,9 @@ async def watch_events(
     id: str,
     request: Request,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[int | None, Query(ge=1, description="Only those below this number.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=2**62, description="Only those below this number.")
+    ] = None,
 ) -> Response:
     """The changes of its answer, the newest first."""
     await _own(id, request)
@@ -88,12 +90,11 @@ async def watch_events(
 
 @router.get("/v1/watches/{id}/stream", summary="Be told when it changes")
 async def watch_stream(
-    id: str, request: Request, after: Annotated[int, Query(ge=0)] = 0
+    id: str, request: Request, after: Annotated[int, Query(ge=0, le=2**62)] = 0
 ) -> Response:
     """Server-sent events `changed` behind number `after` (or `Last-Event-ID`), as they happen."""
     await _own(id, request)
-    last = request.headers.get("last-event-id", "")
-    behind = int(last) if last.isascii() and last.isdigit() else after
+    behind = last_seen(request, after)
     watching, base = _watching(request), base_url(request, services_of(request))
     owner = identity_of(request).user_id
 
