@@ -61,7 +61,7 @@ main(*sys.argv[1:])
 def in_workers() -> Callable[..., str]:
     """Run code whose `main` calls `together(workers, work, ...)`; what it printed."""
 
-    def run(code: str, *arguments: object, timeout_s: float = 100) -> str:
+    def run(code: str, *arguments: object, timeout_s: float = 300) -> str:
         done = subprocess.run(
             [sys.executable, "-c", WORKERS.format(code=code), *map(str, arguments)],
             capture_output=True,

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from gnomon.clock import Clock
-from gnomon.errors import ConfigError, GnomonError, ModelError
+from gnomon.errors import ConfigError, GnomonError, ModelError, StoreError
 from gnomon.log import get_logger
 from gnomon.train.checkpoint import CheckpointLost, Checkpoints, Progress, fingerprint
 from gnomon.train.config import Faults, RunConfig
@@ -157,15 +157,19 @@ class Run:
                 hint="Take a smaller model or more workers; `gnomon forge plan` reckons them.",
             )
         self.model = sharded(config, world, self.pace)
-        self.optimizers = optimizers(self.model, config.optimizer)
-        self.checkpoints = Checkpoints(
-            folder / "checkpoints",
-            world,
-            fence,
-            identity=config.identity(),
-            data=hashlib.sha256((config.data.tokens / INDEX).read_bytes()).hexdigest(),
-            keep=config.checkpoint.keep,
-        )
+        plain = config.machine.precision == "fp32"
+        precision = torch.float32 if plain else torch.bfloat16
+        self.optimizers = optimizers(self.model, config.optimizer, precision)
+        known = hashlib.sha256((config.data.tokens / INDEX).read_bytes()).hexdigest()
+        with _writable(folder):
+            self.checkpoints = Checkpoints(
+                folder / "checkpoints",
+                world,
+                fence,
+                identity=config.identity(),
+                data=known,
+                keep=config.checkpoint.keep,
+            )
         self.folder = folder
         self.watch: Watch | None = None
         self.say: Callable[[str], None] = lambda _: None
@@ -261,8 +265,13 @@ class Run:
 
     def stop(self, progress: Progress) -> NoReturn:
         """Save and end, as asked. Raises CheckpointLost if that failed, whatever is set."""
-        self.checkpoints.wait()
-        if progress.step % self.config.checkpoint.every:
+        saved = progress.step % self.config.checkpoint.every == 0
+        try:
+            self.checkpoints.wait()
+        except CheckpointLost as error:
+            _log.error("checkpoint.lost", reason=error.message)
+            saved = False
+        if not saved:
             self.checkpoints.save(self.model, self.optimizers, progress)
             self.checkpoints.wait()
         raise Stopped(f"Asked to stop: saved at step {progress.step}.")
@@ -282,8 +291,8 @@ class Run:
         loss = progress.losses[-1] if progress.losses else math.nan
         outcome = Outcome(progress.step, loss, fingerprint(self.model))
         if self.world.first:
-            body = msgspec.json.encode(outcome)
-            write_durably(self.folder / "outcome.json", body)
+            with _writable(self.folder):
+                write_durably(self.folder / "outcome.json", msgspec.json.encode(outcome))
         return outcome
 
 
@@ -291,18 +300,35 @@ class Run:
 def _opened(
     config: RunConfig, folder: Path, world: World, clock: Clock, tell: Callable[[str], None]
 ) -> Iterator[Run]:
-    number = world.from_first(Fence.take(folder).number if world.first else 0)
+    with _writable(folder):
+        taken = Fence.take(folder).number if world.first else 0
+    number = world.from_first(taken)
     run = Run(config, folder, world, Fence(folder, number), clock)
     peak, hosts = peak_flops(world.device, clock) * world.size, world.hosts()
     try:
         if world.first:
-            write_durably(folder / "config.json", config.model_dump_json(indent=1).encode())
+            with _writable(folder):
+                write_durably(folder / "config.json", config.model_dump_json(indent=1).encode())
+                run.watch = Watch(config, folder, start=number, peak=peak, hosts=hosts, clock=clock)
             run.say = tell
-            run.watch = Watch(config, folder, start=number, peak=peak, hosts=hosts, clock=clock)
         with run.watch or nullcontext():
             yield run
     finally:
         run.checkpoints.close()
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """What the run cannot do without is written inside. Raises StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"The run folder {folder} cannot be written: {error.strerror or error}.",
+            code="train.unwritable",
+            hint="Make room on its disk, or let this user write there; then start the run again: "
+            "it goes on from its newest checkpoint.",
+        ) from error
 
 
 def _asked_to_stop() -> bool:

@@ -20,18 +20,19 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 """Coefficients of the quintic Newton–Schulz iteration (Jordan et al., Muon, 2024)."""
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """The nearest (semi-)orthogonal matrices to the last two dimensions, roughly: UVᵀ of UΣVᵀ."""
-    x: Tensor = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    x = matrices.reshape(-1, *matrices.shape[-2:])
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(precision)
     for _ in range(_STEPS):
         square = x @ x.mT
-        x = _A * x + (_B * square + _C * square @ square) @ x
+        factor = torch.baddbmm(square, square, square, beta=_B, alpha=_C)
+        x = torch.baddbmm(x, factor, x, beta=_A)
     x = x.mT if tall else x
-    return x.to(matrix.dtype)
+    return x.reshape(matrices.shape).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -48,8 +49,11 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float,
         weight_decay: float,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        """`precision` is that of finding the direction; bf16 is enough for it."""
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._precision = precision
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -62,16 +66,17 @@ class Muon(torch.optim.Optimizer):
                 past.lerp_(weight.grad, 1 - group["momentum"])
                 ahead = weight.grad.lerp(past, group["momentum"])
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(_update(ahead), alpha=-group["lr"])
+                weight.add_(self._update(ahead), alpha=-group["lr"])
+
+    def _update(self, ahead: Tensor) -> Tensor:
+        scale = 0.2 * max(ahead.shape[-2:]) ** 0.5
+        return by_matrix(lambda found: orthogonalise(found, self._precision) * scale, ahead)
 
 
-def _update(ahead: Tensor) -> Tensor:
-    scale = 0.2 * max(ahead.shape[-2:]) ** 0.5
-    return by_matrix(lambda matrices: orthogonalise(matrices) * scale, ahead)
-
-
-def optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimizer]:
-    """One or two optimizers over all parameters of `model`."""
+def optimizers(
+    model: nn.Module, config: Optimizer, precision: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """One or two optimizers over all parameters of `model`; `precision` is Muon's."""
     matrices, ends, vectors = [], [], []
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
@@ -98,6 +103,7 @@ def optimizers(model: nn.Module, config: Optimizer) -> list[torch.optim.Optimize
                 lr=config.rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
+                precision=precision,
             )
         )
     for optimizer in found:

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import torch
 
 from gnomon.clock import Clock
 from gnomon.log import get_logger
+from gnomon.train.board import Appended, Board
 from gnomon.train.config import RunConfig
 from gnomon.train.metrics import METRICS, Slow, Step
 from gnomon.train.pace import Stragglers
@@ -30,6 +31,7 @@ _log = get_logger()
 _PEAKS = {"H200": 989e12, "H100": 989e12, "GH200": 989e12, "B200": 2_250e12, "A100": 312e12}
 """Dense bf16 operations a second, from the vendors' data sheets."""
 _SMOOTH = 0.9
+_SHOWN = ("loss", "rate", "gradient_norm", "tokens_per_s", "mfu")
 
 
 class Watch:
@@ -45,11 +47,10 @@ class Watch:
         hosts: Sequence[str],
         clock: Clock,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._config, self._clock, self._peak, self._start = config, clock, peak, start
-        self._file = (folder / METRICS).open("ab", buffering=0)
-        self._board: Any = SummaryWriter(str(folder / "tensorboard"))
+        self._file = Appended(folder / METRICS)
+        self._board = Board(folder / "tensorboard", clock.now().timestamp())
+        self._lost = 0
         self._last = clock.monotonic()
         self._speed = 0.0
         faults = config.faults
@@ -93,12 +94,23 @@ class Watch:
             start=self._start,
             slow=slow,
         )
-        self._file.write(msgspec.json.encode(step) + b"\n")
-        for name in ("loss", "rate", "gradient_norm", "tokens_per_s", "mfu"):
-            if (value := getattr(step, name)) is not None:
-                self._board.add_scalar(name, value, number, step.at)
-        self._board.add_scalar("slow_workers", len(slow), number, step.at)
+        self._keep(step)
         tell(self._line(step, met.loss, norm))
+
+    def _keep(self, step: Step) -> None:
+        """Write the step down. Where that fails the run goes on, for nothing depends on it."""
+        shown = {name: getattr(step, name) for name in _SHOWN} | {"slow_workers": len(step.slow)}
+        try:
+            self._file.add(msgspec.json.encode(step) + b"\n")
+            self._board.add(step.step, step.at, shown)
+        except OSError as error:
+            if not self._lost:
+                _log.error("train.metrics_lost", step=step.step, reason=str(error))
+            self._lost += 1
+        else:
+            if self._lost:
+                _log.warning("train.metrics_kept_again", step=step.step, lost=self._lost)
+            self._lost = 0
 
     def _line(self, step: Step, loss: float, gradient_norm: float) -> str:
         steps = self._config.schedule.steps
