@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from gnomon.sources.nostr import SOURCE, identify
 from gnomon.testing.check_source import START, HurriedClock, Ledger, Stage, check_source
 from gnomon.testing.check_source import _Context as Lent
 from gnomon.testing.nostr_server import NostrServer
-from gnomon.types import SourceConfig
+from gnomon.types import SourceConfig, Upsert
 
 pytest.importorskip("nostr_sdk", reason="signatures need gnomon[nostr]")
 START_S = int(START.timestamp())
@@ -33,16 +34,19 @@ def door(*relays: NostrServer) -> Door:
 class Follower:
     """Follows from the last stored cursor, as the runner would, until enough came."""
 
-    def __init__(self, relay: NostrServer, **settings: Any) -> None:
+    def __init__(self, *relays: NostrServer, **settings: Any) -> None:
         self.config = SourceConfig(
-            name="nostr", type="nostr", settings={"relays": (relay.url,), **settings}
+            name="nostr",
+            type="nostr",
+            settings={"relays": [relay.url for relay in relays], **settings},
         )
-        self.door = door(relay)
+        self.door = door(*relays)
         self.ledger = Ledger()
         stage = Stage(config=self.config, fetcher=self.door, expected=dict)
         self.clock = HurriedClock()
         self.context = Lent(SOURCE, stage, self.clock, 0)
         self.errors: list[str] = []
+        self.handed_over = 0
 
     async def until(self, enough: Callable[[], bool], tries: int = 5) -> Ledger:
         for _ in range(tries):
@@ -51,6 +55,7 @@ class Follower:
                 async with aclosing(stream):
                     async for batch in stream:
                         self.ledger.append(batch)
+                        self.handed_over += sum(isinstance(c, Upsert) for c in batch.changes)
                         if enough():
                             return self.ledger
             except UpstreamError as error:
@@ -194,36 +199,131 @@ async def test_only_what_was_asked_for_is_taken() -> None:
         await follower.door.aclose()
 
 
-def stage(steps: int) -> Callable[[], Any]:
+# -- several relays -----------------------------------------------------------------
+@asynccontextmanager
+async def two_relays() -> AsyncIterator[tuple[NostrServer, NostrServer, Follower]]:
+    async with (
+        NostrServer(ManualClock(START)) as one,
+        NostrServer(ManualClock(START)) as two,
+    ):
+        follower = Follower(one, two)
+        try:
+            yield one, two, follower
+        finally:
+            await follower.door.aclose()
+
+
+def alive(follower: Follower) -> list[str]:
+    versions = follower.ledger.versions.values()
+    return sorted(text for *_, text in versions if text is not None)
+
+
+async def test_what_two_relays_have_is_one_event() -> None:
+    async with two_relays() as (one, two, follower):
+        for relay in (one, two):
+            for n in range(5):
+                relay.note("ada", f"p{n}", created_s=START_S - 100 + n)
+        one.note("bo", "only here")
+        two.note("cy", "only there")
+        await follower.until(lambda: follower.has("only here")() and follower.has("only there")())
+        assert alive(follower) == ["only here", "only there", *(f"p{n}" for n in range(5))]
+        assert follower.handed_over == 7, "each once"
+
+
+async def test_one_relays_death_does_not_silence_the_source() -> None:
+    async with two_relays() as (one, two, follower):
+        told: list[str] = []
+        follower.context.heard = lambda **how: told.append(how.get("text", ""))  # type: ignore[method-assign]
+        one.misbehave("503")
+        two.note("ada", "the other speaks")
+        await follower.until(lambda: follower.has("the other speaks")() and told[-1] != "")
+        assert not follower.errors
+        assert told[-1].startswith("1 of 2 relays") and one.url in told[-1]
+        # What the dead one had is made up for: it has a position of its own.
+        one.note("bo", "said while away", created_s=START_S - 30)
+        two.note("cy", "later", created_s=START_S + 60)
+        await follower.until(follower.has("later"))
+        await follower.until(follower.has("said while away"))
+        one.misbehave("403")
+        two.misbehave("503")
+        with pytest.raises(AssertionError):
+            await follower.until(follower.has("never"), tries=1)
+        assert follower.errors == ["net.status"], "of two troubles, the one that may pass"
+
+
+async def test_what_one_relay_takes_back_another_cannot_bring_again() -> None:
+    async with two_relays() as (one, two, follower):
+        gone = one.note("ada", "a slip")
+        one.note("bo", "a life")
+        old = one.article("cy", "a", "A", "old words", created_s=START_S - 9)
+        await follower.until(lambda: len(alive(follower)) == 3)
+        one.delete("ada", gone)
+        one.vanish("bo")
+        one.article("cy", "a", "A", "new words", created_s=START_S - 5)
+        one.note("ada", "end of the first part")
+        await follower.until(follower.has("end of the first part"))
+        late = two.note("ada", "a slip")
+        two.note("bo", "a life")
+        two.note("bo", "more of it")
+        assert late == gone
+        assert two.article("cy", "a", "A", "old words", created_s=START_S - 9) == old
+        two.note("cy", "end of the second part")
+        await follower.until(follower.has("end of the second part"))
+        assert alive(follower) == ["end of the first part", "end of the second part", "new words"]
+
+
+async def test_a_cursor_of_the_time_of_one_relay_goes_on() -> None:
+    async with two_relays() as (one, two, follower):
+        old = one.note("ada", "handed over already", created_s=START_S - 5_000)
+        one.note("ada", "not yet", created_s=START_S - 4_000)
+        two.note("bo", "nor this", created_s=START_S - 3_900)
+        seen = {old[:16]: START_S - 5_000}
+        follower.ledger.cursor = json.dumps({"since_s": START_S - 4_500, "seen": seen})
+        await follower.until(lambda: len(alive(follower)) == 2)
+        assert alive(follower) == ["nor this", "not yet"]
+
+
+def stage(steps: int, relays: int = 1) -> Callable[[], Any]:
     rng = random.Random(3)
 
     @asynccontextmanager
     async def scene() -> AsyncIterator[Stage]:
-        async with NostrServer(ManualClock(START)) as relay:
-            fetcher = door(relay)
-            notes: list[str] = []
+        async with AsyncExitStack() as stack:
+            servers = [
+                await stack.enter_async_context(NostrServer(ManualClock(START)))
+                for _ in range(relays)
+            ]
+            fetcher = door(*servers)
+            stack.push_async_callback(fetcher.aclose)
+            written = 0
 
             def write() -> None:
-                notes.append(relay.note("ada", f"n{len(notes)}"))
+                nonlocal written
+                written += 1
+                for server in rng.sample(servers, rng.randint(1, relays)):
+                    server.note("ada", f"n{written}")
 
             def trouble() -> None:
-                relay.misbehave(rng.choice(["drop", "duplicate", "forged", "truncated", "503"]))
+                fault = rng.choice(["drop", "duplicate", "forged", "truncated", "503"])
+                rng.choice(servers).misbehave(fault)
                 write()
 
             def restart() -> None:
                 write()
-                relay.kick()
+                rng.choice(servers).kick()
                 write()
 
             def expected() -> dict[str, list[str | None]]:
                 found: dict[str, list[str | None]] = {}
-                for event in relay.events:
+                for event in (event for server in servers for event in server.events):
                     if event["kind"] == 1:
                         found[f"nostr:{event['pubkey']}:{event['id']}"] = [event["content"]]
                 return found
 
             yield Stage(
-                config=SourceConfig(name="nostr", type="nostr", settings={"relays": (relay.url,)}),
+                config=SourceConfig(
+                    name="nostr", type="nostr", settings={"relays": [s.url for s in servers]}
+                ),
                 fetcher=fetcher,
                 expected=expected,
                 script=[
@@ -233,20 +333,22 @@ def stage(steps: int) -> Callable[[], Any]:
                 ],
                 patience_s=0.1,
                 ordered=False,
+                rests=6,
             )
-            await fetcher.aclose()
 
     return scene
 
 
-async def test_killed_anywhere_it_loses_and_doubles_nothing() -> None:
-    ledgers = await check_source(SOURCE, stage(4), rounds=2, timeout_s=60)
+@pytest.mark.parametrize("relays", [1, 2])
+async def test_killed_anywhere_it_loses_and_doubles_nothing(relays: int) -> None:
+    ledgers = await check_source(SOURCE, stage(4, relays), rounds=2, timeout_s=60)
     assert not any(ledger.gaps for ledger in ledgers)
 
 
 @pytest.mark.slow
-async def test_killed_anywhere_many_times() -> None:
-    ledgers = await check_source(SOURCE, stage(15), rounds=8, timeout_s=60)
+@pytest.mark.parametrize("relays", [1, 3])
+async def test_killed_anywhere_many_times(relays: int) -> None:
+    ledgers = await check_source(SOURCE, stage(15, relays), rounds=8, timeout_s=60)
     assert sum(ledger.kills for ledger in ledgers) > 20
     assert not any(ledger.gaps for ledger in ledgers)
 

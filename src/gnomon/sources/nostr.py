@@ -1,29 +1,26 @@
-"""Nostr: notes and long articles from a relay, by authors or hashtags. Opt-in.
+"""Nostr: notes and long articles from relays, by authors or hashtags. Opt-in.
 
 Every signature is verified; what does not verify is dropped and counted. A deletion works only on
 its own author's events, a newer article replaces the one of the same name, and what expires
 (NIP-40) is ended when its time comes. A request to vanish (NIP-62) purges its author.
 
-A relay replays by time, newest first and in pages. So the past is fetched whole before it is
-handed over in order, always with an overlap, and the cursor's time moves only after that. What
-came already is known by its id.
+All relays are listened to at once. An event that several of them have is one event, and a relay
+that is away silences nobody: each has its own position and is made up for when it is back. A relay
+replays by time, newest first and in pages. So its past is fetched whole before it is handed over
+in order, always with an overlap, and its position moves only after that.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
 
-import msgspec
-
-from gnomon.clock import from_us, to_us
-from gnomon.errors import UpstreamError, UpstreamTerminal, UpstreamTransient
-from gnomon.net.base import Socket
+from gnomon.clock import to_us
+from gnomon.errors import UpstreamError, UpstreamTransient
 from gnomon.sources.base import Context, SourceSpec
+from gnomon.sources.merge import merged
 from gnomon.sources.nostr_events import (
     ARTICLE,
     DELETION,
@@ -31,278 +28,97 @@ from gnomon.sources.nostr_events import (
     POLICY,
     VANISH,
     NostrEvent,
-    Verify,
     deleted_by,
     document_of,
-    read_event,
     verifier,
 )
+from gnomon.sources.nostr_memory import Memory
+from gnomon.sources.nostr_relay import News, Relay
 from gnomon.sources.nostr_settings import NostrSettings, hex_key
 from gnomon.sources.refusals import refused
-from gnomon.types import (
-    Batch,
-    Change,
-    Cursor,
-    Delete,
-    Gap,
-    Purge,
-    SourceConfig,
-    Upsert,
-)
+from gnomon.types import Batch, Change, Cursor, Delete, Purge, SourceConfig, Upsert
 
-_LIVE, _PAST = "live", "past"
-_PAGES = 20
-_EVENTS = 200
-_FLUSH_S = 0.25
-_QUIET_S = 15.0
 _IDLE_S = 7 * 86_400.0
-_ANSWER_S = 30.0
-_SEEN = 2_000
-_REMEMBERED = 500
 _EXPIRING = 1_000
 _MAX_MESSAGE_BYTES = 1_000_000
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
-    """The cursor, opened."""
-
-    since_s: int = 0
-    """Up to this moment, by our clock, everything was handed over."""
-    seen: dict[str, int] = {}
-    """Short ids of events handed over lately, with their times."""
-    newest: dict[str, int] = {}
-    """When what was last replaced or deleted was so, by key."""
-    named: dict[str, str] = {}
-    """The key of an article by the short id of its newest event."""
-    expiring: dict[str, int] = {}
-
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> _Memory:
-        try:
-            return msgspec.json.decode(cursor or "{}", type=cls)
-        except msgspec.DecodeError:
-            return cls()
-
-    def cursor(self, overlap_s: float) -> Cursor:
-        """To be stored. What a relay would not send again needs no memory."""
-        oldest_s = self.since_s - overlap_s - 60
-        self.seen = {id: at for id, at in self.seen.items() if at >= oldest_s}
-        kept: dict[str, Any]
-        for kept, most in (
-            (self.seen, _SEEN),
-            (self.newest, _REMEMBERED),
-            (self.named, _REMEMBERED),
-        ):
-            for key in list(kept)[: max(len(kept) - most, 0)]:
-                del kept[key]
-        return msgspec.json.encode(self).decode()
-
-
 async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
-    """Follow the first relay that answers until it breaks; see the module's promise."""
+    """Follow all relays until none can be listened to; see the module's promise."""
     settings: NostrSettings = ctx.settings
     verify = verifier()
-    memory = _Memory.restore(cursor)
-    if not memory.since_s:
-        memory.since_s = int(ctx.clock.now().timestamp() - settings.backfill_s)
+    memory = Memory.restore(cursor)
+    urls = tuple(dict.fromkeys(settings.relays))
+    memory.follow(urls, int(ctx.clock.now().timestamp() - settings.backfill_s))
+    if cursor is None:
         yield Batch((), memory.cursor(settings.overlap_s))
-    trouble: UpstreamError | None = None
-    for relay in settings.relays:
-        listener = _Listener(ctx, memory, verify)
+    relays = [Relay(ctx, url, memory, verify) for url in urls]
+    book = _Book(ctx, memory)
+    async with aclosing(merged(*(_keep_listening(ctx, r, relays) for r in relays))) as coming:
+        async for several in coming:
+            for news in several:
+                yield book.batch(news)
+
+
+async def _keep_listening(
+    ctx: Context, relay: Relay, relays: Sequence[Relay]
+) -> AsyncGenerator[News, None]:
+    """What one relay sends, for ever. Raises when no relay can be listened to."""
+    while True:
         try:
-            async with ctx.fetcher.socket(
-                relay, idle_s=_IDLE_S, max_message_bytes=_MAX_MESSAGE_BYTES
-            ) as socket:
-                batches = listener.listen(socket)
-                async with aclosing(batches):
-                    async for batch in batches:
-                        yield batch
+            opened = ctx.fetcher.socket(
+                relay.url, idle_s=_IDLE_S, max_message_bytes=_MAX_MESSAGE_BYTES
+            )
+            async with opened as socket, aclosing(relay.listen(socket)) as coming:
+                async for news in coming:
+                    _tell(ctx, relays)
+                    yield news
         except UpstreamError as error:
-            if listener.delivered:
-                raise
-            ctx.count(f"relay.{error.code}")
-            if trouble is None or isinstance(error, UpstreamTransient):
-                trouble = refused(error)
-    if trouble is not None:
-        raise trouble
+            relay.fail(error if relay.sound else refused(error))
+        troubles = [each.trouble for each in relays if each.trouble is not None]
+        if len(troubles) == len(relays):
+            raise min(troubles, key=_lasts_s)
+        await ctx.clock.sleep(relay.wait_s(ctx.rng))
 
 
-class _Listener:
-    """One connection to a relay."""
+def _lasts_s(trouble: UpstreamError) -> float:
+    """How long a trouble is likely to last, to be compared."""
+    return trouble.retry_after_s or 0.0 if isinstance(trouble, UpstreamTransient) else math.inf
 
-    def __init__(self, ctx: Context, memory: _Memory, verify: Verify) -> None:
-        self.delivered = False
+
+def _tell(ctx: Context, relays: Sequence[Relay]) -> None:
+    """That something was heard, and who is missing."""
+    away = [relay for relay in relays if relay.trouble is not None]
+    text = ""
+    if away:
+        text = f"{len(relays) - len(away)} of {len(relays)} relays; {away[0].trouble}"
+    ctx.heard(text=text)
+
+
+class _Book:
+    """Turns what relays send into changes. The only one to write the memory."""
+
+    def __init__(self, ctx: Context, memory: Memory) -> None:
         self._ctx = ctx
         self._settings: NostrSettings = ctx.settings
         self._memory = memory
-        self._verify = verify
         self._tolerance = timedelta(seconds=ctx.limits.future_tolerance_s)
-        self._fetched: set[str] = set()
 
-    async def listen(self, socket: Socket) -> AsyncGenerator[Batch, None]:
-        """First the past, whole and in order, then what comes."""
+    def batch(self, news: News) -> Batch:
+        """The changes, and the cursor after them."""
         memory = self._memory
-        arriving = aiter(socket)
-        began_s = self._now_s()
-        since_s = int(memory.since_s - self._settings.overlap_s)
-        # Opened before the past is asked for, so that nothing falls between the two.
-        await self._ask(socket, _LIVE, {"since": began_s - int(self._settings.overlap_s)})
-        events, reached_s = await self._past(socket, arriving, since_s)
-        await socket.send(json.dumps(["CLOSE", _PAST]))
-        self._ctx.heard()
-        # Equal times: a deletion comes after what it deletes.
-        events.sort(key=lambda e: (e.created_at, e.kind in (DELETION, VANISH)))
-        first: list[Change] = []
-        if reached_s is not None:
-            first.append(
-                Gap(
-                    reason="The relay had more events than could be fetched.",
-                    start=from_us(max(since_s, 0) * 1_000_000),
-                    end=from_us(reached_s * 1_000_000),
-                )
-            )
-        for at in range(0, len(events), _EVENTS):
-            yield self._batch(events[at : at + _EVENTS], first)
-            first = []
-        memory.since_s = max(memory.since_s, began_s)
-        yield self._batch([], first)
-        self.delivered = True
-        trouble: UpstreamError | None = None
-        while trouble is None:
-            moment_s = self._now_s()
-            coming, trouble = await self._gather(arriving)
-            if trouble is None:
-                memory.since_s = max(memory.since_s, moment_s)
-            self._ctx.heard()
-            yield self._batch(coming, [])
-        raise trouble
-
-    # -- talking --------------------------------------------------------------
-    async def _ask(self, socket: Socket, name: str, bounds: dict[str, int]) -> None:
-        settings = self._settings
-        chosen: dict[str, Any] = {}
-        if settings.authors:
-            chosen["authors"] = list(settings.authors)
-        if settings.hashtags:
-            chosen["#t"] = list(settings.hashtags)
-        wanted = [{"kinds": [NOTE, ARTICLE], **chosen, **bounds}]
-        # Deletions carry no hashtags.
-        chosen.pop("#t", None)
-        wanted.append({"kinds": [DELETION, VANISH], **chosen, **bounds})
-        await socket.send(json.dumps(["REQ", name, *wanted]))
-
-    async def _past(
-        self, socket: Socket, arriving: AsyncIterator[str | bytes], since_s: int
-    ) -> tuple[list[NostrEvent], int | None]:
-        """What is stored since then, and where it had to stop if there was too much."""
-        found: list[NostrEvent] = []
-        until_s: int | None = None
-        for _ in range(_PAGES):
-            bounds = {"since": max(since_s, 0), "limit": self._settings.page}
-            if until_s is not None:
-                bounds["until"] = until_s
-            await self._ask(socket, _PAST, bounds)
-            page = await self._page(arriving, found)
-            if not page:
-                return found, None
-            oldest_s = min(event.created_at for event in page)
-            until_s = oldest_s if until_s is None or oldest_s < until_s else until_s - 1
-        return found, until_s
-
-    async def _page(
-        self, arriving: AsyncIterator[str | bytes], found: list[NostrEvent]
-    ) -> list[NostrEvent]:
-        """The events until EOSE that no page had before; live ones join `found` as well."""
-        page: list[NostrEvent] = []
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                while True:
-                    name, event = self._read(await anext(arriving))
-                    if name == f"EOSE {_PAST}":
-                        return page
-                    if event is not None and event.id not in self._fetched:
-                        self._fetched.add(event.id)
-                        found.append(event)
-                        if name == f"EVENT {_PAST}":
-                            page.append(event)
-        except TimeoutError:
-            raise UpstreamTransient(
-                f"The relay did not send its stored events within {_ANSWER_S:g} s.",
-                code="nostr.no_eose",
-                hint="It is asked again.",
-            ) from None
-
-    async def _gather(
-        self, arriving: AsyncIterator[str | bytes]
-    ) -> tuple[list[NostrEvent], UpstreamError | None]:
-        loop = asyncio.get_running_loop()
-        events: list[NostrEvent] = []
-        try:
-            async with asyncio.timeout(self._patience_s()) as patience:
-                while len(events) < _EVENTS:
-                    _, event = self._read(await anext(arriving))
-                    if event is not None:
-                        events.append(event)
-                        if len(events) == 1:
-                            patience.reschedule(loop.time() + _FLUSH_S)
-        except TimeoutError:
-            pass
-        except UpstreamError as error:
-            return events, error
-        return events, None
-
-    def _patience_s(self) -> float:
-        """How long to wait for news: at most until the next event expires."""
-        due_s = min(self._memory.expiring.values(), default=None)
-        if due_s is None:
-            return _QUIET_S
-        return min(_QUIET_S, max(due_s - self._ctx.clock.now().timestamp(), 0.05))
-
-    def _read(self, message: str | bytes) -> tuple[str, NostrEvent | None]:
-        """What a message is, `EVENT live` or the like, and its event if it holds a sound one.
-
-        Raises UpstreamError where the relay closes the subscription.
-        """
-        try:
-            parts = msgspec.json.decode(message, type=list[msgspec.Raw])
-            words = [msgspec.json.decode(p) if p[:1] == b'"' else "" for p in map(bytes, parts)]
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            parts, words = [], []
-        name = " ".join(words[:2]) if len(words) > 1 else ""
-        if words[:1] == ["EVENT"] and len(parts) == 3:
-            return name, self._sound(bytes(parts[2]))
-        if words[:1] == ["CLOSED"] and len(words) > 1:
-            raise _closed(words[2] if len(words) > 2 else "")
-        if words[:1] not in (["EOSE"], ["NOTICE"], ["AUTH"], ["OK"]):
-            self._ctx.count("message.unknown")
-        return name, None
-
-    def _sound(self, raw: bytes) -> NostrEvent | None:
-        try:
-            event = read_event(raw)
-        except (ValueError, RecursionError):
-            self._ctx.count("event.unreadable")
-            return None
-        if event.id[:16] in self._memory.seen:
-            return event  # it is only counted; what is handed over was verified once
-        if not self._verify(raw):
-            self._ctx.count("event.forged")
-            return None
-        return event
-
-    # -- changes --------------------------------------------------------------
-    def _batch(self, events: Sequence[NostrEvent], first: list[Change]) -> Batch:
-        changes = list(first)
-        for event in events:
-            if event.id[:16] not in self._memory.seen:
-                self._memory.seen[event.id[:16]] = event.created_at
+        changes: list[Change] = [news.gap] if news.gap is not None else []
+        for event in news.events:
+            if event.id[:16] not in memory.seen:
+                memory.seen[event.id[:16]] = event.created_at
                 changes += self._changes(event)
         now_s = self._now_s()
-        for key, due_s in list(self._memory.expiring.items()):
+        for key, due_s in list(memory.expiring.items()):
             if due_s <= now_s:
-                del self._memory.expiring[key]
+                del memory.expiring[key]
                 changes.append(Delete(key=key))
-        return Batch(tuple(changes), self._memory.cursor(self._settings.overlap_s))
+        memory.since[news.relay] = max(memory.since[news.relay], news.since_s)
+        return Batch(tuple(changes), memory.cursor(self._settings.overlap_s))
 
     def _changes(self, event: NostrEvent) -> list[Change]:
         memory = self._memory
@@ -325,7 +141,11 @@ class _Listener:
             if not everywhere:
                 self._ctx.count("vanish.elsewhere")
                 return []
+            memory.vanished[event.pubkey] = event.created_at
             return [Purge(author=event.pubkey, reason="The author asked to vanish.")]
+        if event.created_at <= memory.vanished.get(event.pubkey, -1):
+            self._ctx.count("event.vanished")
+            return []
         if event.kind not in (NOTE, ARTICLE) or not self._asked_for(event):
             self._ctx.count("event.unasked")
             return []
@@ -366,23 +186,6 @@ class _Listener:
 
     def _now_s(self) -> int:
         return to_us(self._ctx.clock.now()) // 1_000_000
-
-
-def _closed(reason: str) -> UpstreamError:
-    """The error that a relay's refusal of a subscription means (NIP-01's prefixes)."""
-    prefix = reason.partition(":")[0]
-    message = f"The relay refuses the subscription: {reason or 'no reason given'}."
-    if prefix in ("auth-required", "restricted", "blocked"):
-        return UpstreamTerminal(
-            message, code="source.forbidden", hint="Choose another relay.", reason=reason
-        )
-    return UpstreamTransient(
-        message,
-        code="nostr.closed",
-        retry_after_s=60.0 if prefix == "rate-limited" else None,
-        hint="It is asked again later.",
-        reason=reason,
-    )
 
 
 def identify(text: str) -> SourceConfig | None:

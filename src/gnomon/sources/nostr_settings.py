@@ -16,7 +16,8 @@ class NostrSettings(SourceSettings):
     relays: tuple[str, ...] = Field(
         ("wss://relay.damus.io", "wss://nos.lol"),
         min_length=1,
-        description="Relays; the next is tried when one fails.",
+        max_length=20,
+        description="Relays, all followed at once; what several have is taken once.",
     )
     authors: tuple[str, ...] = Field(
         (), max_length=1_000, description="Public keys to follow, as npub or hexadecimal."
