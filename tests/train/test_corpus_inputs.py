@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import random
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from gnomon.train.corpus import inputs
 from gnomon.train.corpus.build import Options, build
 from gnomon.train.corpus.inputs import Text, find_units, read_unit
 from gnomon.train.corpus.manifest import documents
@@ -146,3 +149,38 @@ def test_damaged_parquet_is_counted(tmp_path: Path) -> None:
     options = Options(langs=(), quality=False)
     manifest = build(tmp_path / "out", [tmp_path], options=options)
     assert manifest.dropped == {"unreadable": 1} and manifest.documents == 1
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 200), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_long_file_is_read_in_spans_and_no_line_twice(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], span_bytes: int, ended: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "long.jsonl"
+    lines = [
+        json.dumps({"text": f"{n} {'ü' * size}"}, ensure_ascii=False)
+        for n, size in enumerate(sizes)
+    ]
+    path.write_text("\n".join(lines) + "\n" * ended)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "SPAN_BYTES", span_bytes)
+        units = find_units([path])
+    found = [text for unit in units for text in read_unit(unit)]
+    assert [text.text for text in found] == texts
+    assert len({text.key for text in found}) == len(lines)
+
+
+def test_spans_of_a_file_are_told_with_their_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps({"text": prose(n)}) + "\n" for n in range(20)))
+    whole = build(tmp_path / "whole", [path])
+    monkeypatch.setattr(inputs, "SPAN_BYTES", 8_000)
+    parts = build(tmp_path / "parts", [path])
+    assert len(parts.shards) > 3 and parts.documents == whole.documents
+    body = path.read_bytes()
+    for (entry,) in (shard.inputs for shard in parts.shards):
+        read_bytes = body[entry.start : entry.start + entry.body_bytes]
+        assert hashlib.sha256(read_bytes).hexdigest() == entry.sha256
+    assert sum(shard.inputs[0].body_bytes for shard in parts.shards) == len(body)

@@ -135,6 +135,23 @@ def test_sentences_end_where_a_word_follows_the_stop() -> None:
     assert count("Version 3.5 of the U.S. edition.") == 1
 
 
+def test_signatures_are_those_of_datatrove() -> None:
+    """What its version 0.10.1 gives for this text, as first and last of its 14 bands."""
+    text = (
+        "The café's 3,141 visitors cannot have seen it, I'd say: naïve well-known U.S. tales — "
+        "“and more”, they’ll tell."
+    )
+    found = minhash.least(minhash.shingles(plain_words(text))).tolist()
+    assert found[:8] == [
+        *(22520178892412728, 288947841098382784, 326404189097789784, 138610919059709653),
+        *(63026625081864157, 636176129173272249, 31685170079817727, 14010231020032850),
+    ]
+    assert found[-8:] == [
+        *(135564237699492260, 48548839346497636, 38171660308314072, 3905753621285001),
+        *(57893107468294636, 120617381881065197, 243195231461912862, 136729483456547860),
+    ]
+
+
 def test_near_duplicates_meet_and_others_do_not() -> None:
     text = prose(4, 100)
     near = text.replace("The river", "A river", 1)

@@ -58,8 +58,13 @@ def writer(path: Path) -> Callable[[Iterable[Row], BinaryIO], int]:
 
 
 @contextmanager
-def open_rows(path: Path) -> Generator[Iterator[Numbered], None, None]:
-    """The rows of a file, in order. Raises ConfigError if it cannot be opened."""
+def open_rows(
+    path: Path, span: tuple[int, int] | None = None
+) -> Generator[Iterator[Numbered], None, None]:
+    """The rows of a file, in order. Raises ConfigError if it cannot be opened.
+
+    Of a plain JSONL file, `span` takes the lines that begin within these bytes.
+    """
     ending = _format(path)
     try:
         with path.open("rb") as file:
@@ -71,7 +76,7 @@ def open_rows(path: Path) -> Generator[Iterator[Numbered], None, None]:
             elif ending.endswith(".zst"):
                 yield _lines(_piecewise(_Zstd(file)))
             else:
-                yield _lines(file)
+                yield _lines(_Span(file, *span) if span else file)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror or error}.",
@@ -160,6 +165,25 @@ class _Zstd:
 
 def _piecewise(unpacked: Any) -> io.BufferedReader:
     return io.BufferedReader(_Pieces(unpacked), 1 << 16)
+
+
+class _Span:
+    """The lines of a file that begin from byte `start` to before byte `end`."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file, self._end, self._between = file, end, True
+        if start:
+            file.seek(start - 1)
+            while (line := file.readline(_LINE_BYTES)) and not line.endswith(b"\n"):
+                pass
+
+    def readline(self, size: int) -> bytes:
+        """As of a file; none where no line of the span is left."""
+        if self._between and self._file.tell() >= self._end:
+            return b""
+        line = self._file.readline(size)
+        self._between = line.endswith(b"\n")
+        return line
 
 
 def _lines(file: Any) -> Iterator[Numbered]:

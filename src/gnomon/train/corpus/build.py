@@ -224,14 +224,14 @@ def judge_unit(out: Path, number: int) -> None:
         signatures,
         np.frombuffer(whose, np.uint32),
     )
-    files = tuple(_input(work, Path(name), size) for name, size, _ in unit.files)
+    files = tuple(_input(work, Path(name), unit.span or (0, size)) for name, size, _ in unit.files)
     state = _Unit(count + dropped.total(), count, len(whose), dict(dropped), dict(scrubbed), files)
     write_durably(done, msgspec.json.encode(state))
 
 
-def _input(work: Path, path: Path, size: int) -> InputFile:
+def _input(work: Path, path: Path, span: tuple[int, int]) -> InputFile:
     name = f"record/{path.name}" if path.is_relative_to(work.absolute()) else str(path)
-    return InputFile(name, size, file_sha256(path))
+    return InputFile(name, span[1] - span[0], file_sha256(path, span), span[0])
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,9 @@ from gnomon.record.files import open_rows, writer
 ROWS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".parquet")
 ARCHIVES = (".warc", ".warc.gz", ".wet", ".wet.gz")
 TEXTS = (".txt", ".md", ".rst", ".html", ".htm", ".py")
+_LINES = (".jsonl", ".ndjson")
+SPAN_BYTES = 256_000_000
+"""Longer files of lines are read as several units."""
 _GROUP_BYTES = 8_000_000
 _PIECE_BYTES = 32_000_000
 _TEXT_BYTES = 50_000_000
@@ -34,6 +37,8 @@ class Unit(msgspec.Struct, frozen=True):
     """Files that are read together: (path, bytes, time of change in ns) of each."""
 
     files: tuple[tuple[str, int, int], ...]
+    span: tuple[int, int] | None = None
+    """Of one large file, the bytes within which the unit's lines begin."""
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -66,6 +71,9 @@ def find_units(paths: Iterable[str | Path]) -> list[Unit]:
                 )
             stat = path.stat()
             file = (str(path), stat.st_size, stat.st_mtime_ns)
+            if str(path).lower().endswith(_LINES) and stat.st_size > SPAN_BYTES:
+                units += [Unit((file,), span) for span in _spans(stat.st_size)]
+                continue
             if str(path).lower().endswith(ROWS + ARCHIVES):
                 units.append(Unit((file,)))
                 continue
@@ -75,6 +83,12 @@ def find_units(paths: Iterable[str | Path]) -> list[Unit]:
                 units.append(Unit(tuple(small)))
                 small, small_bytes = [], 0
     return units + ([Unit(tuple(small))] if small else [])
+
+
+def _spans(size: int) -> list[tuple[int, int]]:
+    """Spans of equal length that cover a file."""
+    count = -(-size // SPAN_BYTES)
+    return [(size * at // count, size * (at + 1) // count) for at in range(count)]
 
 
 def _expanded(given: str | Path) -> Iterator[Path]:
@@ -144,17 +158,18 @@ def read_unit(unit: Unit) -> Iterator[Text]:
         path = Path(name)
         lowered = name.lower()
         if lowered.endswith(ROWS):
-            yield from _rows(path)
+            yield from _rows(path, unit.span)
         elif lowered.endswith(ARCHIVES):
             yield from _archive(path)
         else:
             yield _file(path)
 
 
-def _rows(path: Path) -> Iterator[Text]:
-    with open_rows(path) as rows:
+def _rows(path: Path, span: tuple[int, int] | None) -> Iterator[Text]:
+    place = f"{path.name}@{span[0]}" if span else path.name
+    with open_rows(path, span) as rows:
         for number, row in rows:
-            key = f"{path.name}:{number}"
+            key = f"{place}:{number}"
             if isinstance(row, ContentError):
                 yield Text(key, fault="unreadable")
                 continue

@@ -18,11 +18,12 @@ MANIFEST = "manifest.json"
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """A file that was read."""
+    """What was read: `body_bytes` of a file from byte `start`, and their hash."""
 
     path: str
     body_bytes: int
     sha256: str
+    start: int = 0
 
 
 class ShardEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +53,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's content."""
+def file_sha256(path: Path, span: tuple[int, int] | None = None) -> str:
+    """Hash of a file's content, or of a span of its bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if span is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest, left = hashlib.sha256(), span[1] - span[0]
+        file.seek(span[0])
+        while left > 0 and (piece := file.read(min(left, 1 << 20))):
+            digest.update(piece)
+            left -= len(piece)
+        return digest.hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
