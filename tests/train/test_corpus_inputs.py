@@ -157,10 +157,8 @@ def test_a_long_file_is_read_in_spans_and_no_line_twice(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], span_bytes: int, ended: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "long.jsonl"
-    lines = [
-        json.dumps({"text": f"{n} {'ü' * size}"}, ensure_ascii=False)
-        for n, size in enumerate(sizes)
-    ]
+    texts = [f"{n} {'ü' * size}" for n, size in enumerate(sizes)]
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
     path.write_text("\n".join(lines) + "\n" * ended)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inputs, "SPAN_BYTES", span_bytes)
