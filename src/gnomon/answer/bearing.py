@@ -67,7 +67,7 @@ _QUANTITIES = tuple(
         ("speed", "km/h mph"),
         ("distance", "km mile metre foot"),
         ("percentage percent share proportion turnout", "%"),
-        ("money price fare fee salary", ""),
+        ("money price fare fee salary sum", ""),
     )
 )
 _PASSABLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "allow", "safe")))

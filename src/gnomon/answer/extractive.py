@@ -60,10 +60,13 @@ _ONE_TURN = timedelta(hours=1)
 _LONE = 0.9
 """What hearsay or a lone post weighs where a reliable origin tells as much."""
 _AS_MUCH = 0.9
+_EQUALS = 0.93
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
 _REPEATS = 0.6
 _OPENING_CHARS = 200
+_SHORT_CHARS = 1_200
+"""Of an item so short, the first sentence speaks for the others."""
 _HEARSAY = 0.6
 """What hearsay weighs beside a plain statement."""
 _LEANS = re.compile(
@@ -208,7 +211,7 @@ def _candidates(
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
-        title = stems(heading(passage))
+        title = stems(heading(passage)) | _lead(passage)
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         said = [passage.text[s.start : s.end] for s in cut]
@@ -252,6 +255,15 @@ def _candidates(
     for c in out:
         c.signals = msgspec.structs.replace(c.signals, unnamed=c.signals.unnamed - fewest)
     return out
+
+
+def _lead(passage: Passage) -> set[str]:
+    """The words of a short item's first sentence: like a title it says what all of it is about."""
+    text = passage.document.text
+    if len(text) > _SHORT_CHARS:
+        return set()
+    first = next(iter(sentences(text)), None)
+    return set() if first is None else stems(text[first.start : first.end])
 
 
 def _named_by(passages: Sequence[Passage], asked: str) -> dict[str, float]:
@@ -348,8 +360,10 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
 
 def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     """Of statements of a state that are about as likely, the newest reliable one leads."""
-    if not ranked or not plan.state:
+    if not ranked:
         return ranked
+    if not plan.state:
+        return _latest_of_equals(ranked)
     floor = ranked[0].likelihood * _RIVALS_FROM
     rivals = [c for c in ranked if c.likelihood >= floor and c.reliable]
     most = max((c.signals.around for c in rivals), default=0.0) * _AS_MUCH
@@ -365,6 +379,16 @@ def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
         if not c.reliable:
             c.likelihood *= _LONE
     return sorted(ranked, key=lambda c: -c.likelihood)
+
+
+def _latest_of_equals(ranked: list[Candidate]) -> list[Candidate]:
+    """Of what is as likely as the first, the latest leads: who writes later knows more."""
+    floor = ranked[0].likelihood * _EQUALS
+    equals = [c for c in ranked if c.likelihood >= floor and c.reliable]
+    latest = max(equals, key=lambda c: c.time, default=ranked[0])
+    if latest.time - ranked[0].time <= _ONE_TURN:
+        return ranked
+    return [latest, *(c for c in ranked if c is not latest)]
 
 
 def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
@@ -391,6 +415,8 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
     for c in ranked:
         if len(chosen) >= wanted or c.likelihood < floor:
             break
+        if chosen and plan.expects != "reason" and _beside(c):
+            continue
         if not any(_repeats(c, other) for other in chosen):
             chosen.append(c)
     first = chosen[0]

@@ -34,7 +34,7 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often|strong|hot|"
             r"cold|warm|wide|thick|loud|expensive)\b",
             r"\b(?:what|which)(?: is| was)?(?: \w+){0,2} (?:percent\w*|number|share|proportion|"
-            r"price|amount|profit|loss|cost|salary|wage|fine|fee|fare|score|temperature|speed|limit|"
+            r"price|amount|sum|total|toll|turnout|profit|loss|cost|salary|wage|fine|fee|fare|score|temperature|speed|limit|"
             r"population|rise|raise|distance|height|weight|age)\b",
             r"\bwhat (?:will|does|did|do|would)\b.{1,80}\bcosts?\b",
             r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b",
@@ -88,6 +88,7 @@ _STATE = re.compile(
     r"\b(?:still|now|current(?:ly)?|right now|at the moment|today|latest|open|closed|status|"
     r"how many|how much|when (?:will|does|is)|so far)\b|"
     r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
+    r"\b(?:what|which)\b.{1,40}\bappl(?:y|ies)\b|"
     r"^\W*(?:is|are|has|have|who is|what is)\b",
     re.IGNORECASE,
 )
@@ -169,6 +170,12 @@ _SAYS_NOTHING = frozenset(
     "long far old tall big large often kind type sort moment".split()
 )
 """Words that ask without saying what about."""
+_KIND = re.compile(
+    r"\b(?:what|which|welche[mnrs]?|quelle?|qu[eé])\s(?:exact )?(?P<kind>year|month|week|day|date|"
+    r"weekday|hour|time|sum|amount|number|jahr|monat|tag|datum|année|mois|jour|date|año|mes|día)\b",
+    re.IGNORECASE,
+)
+"""What names the kind of answer: "in which year" wants a year told, not the word."""
 _YEAR = re.compile(r"\b(?:in|during) (?P<year>(?:19|20)\d\d)\b")
 
 
@@ -186,7 +193,9 @@ def plan(question: Question, now: datetime) -> Plan:
     since, until, said = _window(asked, as_of or now)
     if said:
         notes.append(said)
-    own = [w for w in content(asked) if fold(w.text) not in _SAYS_NOTHING]
+    told = [w for w in content(asked) if fold(w.text) not in _SAYS_NOTHING]
+    kinds = {match.start("kind") for match in _KIND.finditer(asked)}
+    own = [w for w in told if w.start not in kinds] or told
     carried = _carried(asked, own, question.history)
     if carried:
         notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")

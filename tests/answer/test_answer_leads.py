@@ -1,0 +1,99 @@
+"""What stands further down an item, what only stands beside, and who wrote last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gnomon.answer.base import Plan, Question
+from gnomon.answer.extractive import ExtractiveWriter
+from gnomon.answer.plan import plan
+from gnomon.clock import ManualClock
+from gnomon.types import Document, Passage
+
+NOW = datetime(2026, 5, 4, 18, tzinfo=UTC)
+
+
+def asked(text: str) -> Plan:
+    return plan(Question(text=text), NOW)
+
+
+def item(text: str, *, hours_ago: float = 1, source: str = "herald") -> Passage:
+    """A whole article of a known paper."""
+    moment = NOW - timedelta(hours=hours_ago)
+    document = Document(
+        key=f"{source}:{hours_ago}", source=source, kind="article", text=text,
+        published_at=moment, observed_at=moment,
+    )  # fmt: skip
+    return Passage(
+        document=document, start=0, end=len(text), text=text, score=1.0, origin=document.key
+    )
+
+
+@pytest.fixture
+def writer() -> ExtractiveWriter:
+    return ExtractiveWriter(clock=ManualClock(NOW))
+
+
+def test_the_first_sentence_of_a_short_item_speaks_for_the_last(writer: ExtractiveWriter) -> None:
+    facts = "The roof will be renewed. It leaked for two winters. Pupils are taught in the hall."
+    named = item(f"Scaffolding goes up at Northgate School. {facts}")
+    other = item(f"Scaffolding goes up at Weir School. {facts}", source="gazette")
+
+    ranked = writer.rank(asked("Where are pupils of Northgate School taught?"), [other, named])
+
+    assert (ranked[0].passage, ranked[0].text) == (1, "Pupils are taught in the hall.")
+
+
+def test_what_only_stands_beside_an_answer_is_left_out(
+    writer: ExtractiveWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.answer.extractive.likelihood", lambda signals, model: 0.8)
+    passage = item("The storm warning is red now. Ada shook her head. It was raised at nine.")
+    question = "Which storm warning level applies?"
+
+    drafts = writer.choose(Question(text=question), asked(question), [passage])
+
+    assert [draft.text for draft in drafts] == [
+        "The storm warning is red now.",
+        "Ada shook her head. It was raised at nine.",
+    ]
+
+
+@pytest.mark.parametrize(("earlier_h", "first"), [(9, "Hillside"), (1.5, "museum")])
+def test_of_equally_likely_reports_the_latest_leads_unless_both_are_of_one_hour(
+    writer: ExtractiveWriter,
+    monkeypatch: pytest.MonkeyPatch,
+    earlier_h: float,
+    first: str,
+) -> None:
+    likely: Callable[..., float] = lambda signals, model: 0.8  # noqa: E731
+    monkeypatch.setattr("gnomon.answer.extractive.likelihood", likely)
+    museum = item("The bronze heron is in the museum.", hours_ago=earlier_h)
+    garden = item("The bronze heron is in a Hillside garden.", hours_ago=1, source="gazette")
+
+    ranked = writer.rank(asked("Where did the bronze heron turn up?"), [museum, garden])
+
+    assert first in ranked[0].text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "left_out"),
+    [
+        ("In which year will the tram start running?", "time", "year"),
+        ("What sum has the appeal reached?", "number", "sum"),
+        ("An welchem Tag öffnet die Brücke?", "text", "tag"),
+    ],
+)
+def test_the_word_for_the_kind_of_answer_is_not_looked_for(
+    text: str, kind: str, left_out: str
+) -> None:
+    assert asked(text).expects == kind
+    assert left_out not in asked(text).terms
+    assert asked(text).terms
+
+
+def test_a_question_of_nothing_but_a_kind_keeps_it() -> None:
+    assert asked("What year?").terms == ("year",)
