@@ -183,3 +183,27 @@ async def test_a_busy_host_is_left_alone_by_the_door(world: Any) -> None:
     assert (await door.fetch(URL, purpose="user")).status == 200
     clock.advance(300)
     assert (await door.fetch(URL, purpose="feed")).status == 200
+
+
+class Sleepless(ManualClock):
+    """Sleeping is over at once; time passes by it alone."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+
+async def test_a_feed_may_have_a_shorter_pace_of_its_own_and_a_crawl_may_not(world: Any) -> None:
+    world.server.says(OK)
+    clock = Sleepless(EVENING)
+    door = world.door(Net(per_host_delay_s=5, robots=False), clock)
+
+    async def rest_s(purpose: str, pace_s: float | None) -> float:
+        began_s = clock.monotonic()
+        assert (await door.fetch(URL, purpose=purpose, pace_s=pace_s)).body == b"four"
+        return round(clock.monotonic() - began_s, 3)
+
+    assert await rest_s("feed", 0.1) == 0, "nobody was there before"
+    assert [await rest_s("feed", 0.1) for _ in range(3)] == [0.1, 0.1, 0.1]
+    assert await rest_s("feed", None) == 5
+    assert await rest_s("crawl", 0.1) == 5
+    assert await rest_s("feed", 60.0) == 5, "it can only be shorter"

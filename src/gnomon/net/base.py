@@ -72,6 +72,7 @@ class Fetcher(Protocol):
         accept: tuple[str, ...] = (),
         max_body_bytes: int | None = None,
         timeout_s: float | None = None,
+        pace_s: float | None = None,
     ) -> Response:
         """Fetch `url`, following at most 5 redirects, each checked like the first address.
 
@@ -80,6 +81,9 @@ class Fetcher(Protocol):
         `net.blocked`; too many redirects; scheme; robots: code `net.robots`) and ContentError
         (body over the cap: `net.too_large`; media type not in `accept`: `net.media_type`).
         304 and other 4xx come back as a Response.
+
+        `pace_s` is the rest between two requests that the service itself allows, where that is
+        shorter than `net.per_host_delay_s`. It counts for purpose `feed` only.
         """
         ...
 

@@ -93,6 +93,7 @@ class Metered:
         accept: tuple[str, ...] = (),
         max_body_bytes: int | None = None,
         timeout_s: float | None = None,
+        pace_s: float | None = None,
     ) -> Response:
         """See `Fetcher.fetch`."""
         self._budget.request()
@@ -105,6 +106,7 @@ class Metered:
             accept=accept,
             max_body_bytes=max_body_bytes,
             timeout_s=timeout_s,
+            pace_s=pace_s,
         )
         self._budget.received(len(response.body))
         return response

@@ -109,6 +109,7 @@ class Door:
         accept: tuple[str, ...] = (),
         max_body_bytes: int | None = None,
         timeout_s: float | None = None,
+        pace_s: float | None = None,
     ) -> Response:
         """Fetch `url`; see `Fetcher.fetch`.
 
@@ -130,6 +131,7 @@ class Door:
                     max_body_bytes or self._settings.max_body_bytes,
                     timeout_s or self._settings.timeout_s,
                     plain=purpose == "model",
+                    pace_s=pace_s if purpose == "feed" else None,
                 ),
                 url,
             )
@@ -286,6 +288,8 @@ class Door:
     async def _hop(self, target: Target, ask: Ask) -> tuple[int, dict[str, str], bytes, Usage]:
         """One request and its answer, in this host's turn; and what robots.txt wishes."""
         pause_s, usage = self._settings.per_host_delay_s, NOTHING_SAID
+        if ask.pace_s is not None:
+            pause_s = min(pause_s, ask.pace_s)
         if ask.purpose == "crawl" and self._settings.robots:
             permit = await self._robots.check(target)
             pause_s, usage = max(pause_s, permit.crawl_delay_s), permit.usage

@@ -39,6 +39,7 @@ class Ask:
         timeout_s: float,
         *,
         plain: bool = False,
+        pace_s: float | None = None,
     ) -> None:
         if not (method.isalpha() and method.isascii()):
             raise ConfigError(f"{method!r} is no HTTP method.", code="net.method", method=method)
@@ -49,6 +50,7 @@ class Ask:
         self.accept = accept
         self.coding = "identity" if plain else "gzip, deflate"
         self.cap = cap
+        self.pace_s = pace_s
         self.timeout_s = self.left_s = timeout_s
 
     def redirected(self, status: int, here: Target, onward: Target, *, downgrade: Set[str]) -> None:

@@ -85,6 +85,9 @@ class HackerNewsSettings(SourceSettings):
     away_items: int = Field(
         1_000, ge=0, description="Walked items that are looked at again after an absence."
     )
+    pace_s: float = Field(
+        0.1, gt=0, description="Rest between two requests; a shorter net.per_host_delay_s wins."
+    )
     url: str = Field("https://hacker-news.firebaseio.com/v0", description="Address of the API.")
 
 
@@ -410,7 +413,9 @@ def _document(ctx: Context, item: _Item) -> Document | None:
 async def _get(ctx: Context, name: str) -> Any:
     """What the API says under a name. Raises ContentError `hackernews.unreadable`."""
     url = f"{ctx.settings.url.rstrip('/')}/{name}"
-    response = await ask(ctx, url, purpose="feed", max_body_bytes=_MAX_BYTES)
+    response = await ask(
+        ctx, url, purpose="feed", max_body_bytes=_MAX_BYTES, pace_s=ctx.settings.pace_s
+    )
     if response.status != 200:
         raise UpstreamTransient(
             f"{url} answers {response.status}: there is nothing.",

@@ -88,6 +88,7 @@ async def ask(
     purpose: Purpose,
     headers: Mapping[str, str] | None = None,
     max_body_bytes: int | None = None,
+    pace_s: float | None = None,
 ) -> Response:
     """Fetch `url`. Only an answer with a body, 304, 404 and 410 come back.
 
@@ -95,7 +96,7 @@ async def ask(
     `source.refused` for every other 4xx, and whatever the door raises.
     """
     response = await ctx.fetcher.fetch(
-        url, purpose=purpose, headers=headers, max_body_bytes=max_body_bytes
+        url, purpose=purpose, headers=headers, max_body_bytes=max_body_bytes, pace_s=pace_s
     )
     status = response.status
     if 200 <= status < 300 or status in (304, 404, 410):
