@@ -489,12 +489,16 @@ async def test_the_chat_api_runs_them_unseen_and_cannot_ask(house: Any, served: 
 async def test_xai_clients_get_their_own_forms(house: Any) -> None:
     async with (
         tide_server() as server,
-        with_servers(house, calls("port__tide"), "DONE", allowed=(server.address,)) as (h, _),
-        h.client(headers={"user-agent": "ai/6 ai-sdk/xai/3.0"}) as http,
+        with_servers(
+            house,
+            calls("port__tide"),
+            "DONE",
+            allowed=(server.address,),
+            mcp_approval="never",
+        ) as (house, _),
     ):
         tool = {k: v for k, v in tool_of(server).items() if k != "require_approval"}
-        answered = await http.post("/v1/responses", json={"input": "x", "tools": [tool]})
-    call, message = answered.json()["output"]
+        call, message = (await ask(house, tools=[tool]))["output"]
     assert call["type"] == "mcp_call" and isinstance(call["error"], str) and "output" not in call
     assert message["type"] == "message"
 

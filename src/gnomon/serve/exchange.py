@@ -95,11 +95,9 @@ class Exchange:
         files: Mapping[str, str],
         spent: Spent | None,
         wishes: Wishes | None = None,
-        door: Door = "openai",
     ) -> None:
         self._body = body
         self._wishes = wishes or Wishes()
-        self._door: Door = door
         self._tool_notes: tuple[str, ...] = ()
         self._services = services
         self._question = question
@@ -221,7 +219,6 @@ class Exchange:
             files=files,
             spent=spent,
             wishes=wishes,
-            door=door,
         )
 
     @property
@@ -348,7 +345,6 @@ class Exchange:
             owner=self._owner,
             output=self._output,
             include=self._body.include or (),
-            door=self._door,
             most=most if isinstance(most, int) and most > 0 else None,
         )
 

@@ -15,7 +15,6 @@ from gnomon.serve.jobs import Jobs
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Thread
 from gnomon.serve.sse import EventStream, unless_gone
-from gnomon.serve.tools.wishes import Door
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
 router = APIRouter(tags=["OpenAI: Responses"], route_class=JsonRoute)
@@ -27,12 +26,7 @@ async def create_response(body: ResponsesRequest, request: Request) -> Response:
     services = services_of(request)
     owner = identity_of(request).user_id
     exchange = await Exchange.begin(
-        body,
-        services,
-        base_url(request, services),
-        owner,
-        spent=spender(request),
-        door=_door(request),
+        body, services, base_url(request, services), owner, spent=spender(request)
     )
     if body.background:
         job = await _jobs(request).start(exchange, owner)
@@ -121,12 +115,6 @@ def get_input_items(
             "has_more": len(items) > limit,
         }
     )
-
-
-def _door(request: Request) -> Door:
-    """Whose client this is. xAI's own know fewer items than OpenAI's."""
-    agent = request.headers.get("user-agent", "").lower()
-    return "xai" if "ai-sdk/xai" in agent or "xai-sdk" in agent else "openai"
 
 
 def _jobs(request: Request) -> Jobs:

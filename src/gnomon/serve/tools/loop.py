@@ -22,7 +22,7 @@ from gnomon.serve.tools import code as code_tool
 from gnomon.serve.tools.code import CodeTool
 from gnomon.serve.tools.results import Outcome
 from gnomon.serve.tools.servers import Offered, Server, spoken
-from gnomon.serve.tools.wishes import Answered, Door, Wishes
+from gnomon.serve.tools.wishes import Answered, Wishes
 from gnomon.types import Document, Usage
 
 Events = AsyncGenerator[tuple[str, dict[str, Any]]]
@@ -48,7 +48,6 @@ class Deciding:
         owner: str,
         output: list[dict[str, Any]],
         include: Sequence[str],
-        door: Door,
         most: int | None,
     ) -> None:
         """Finished items are appended to `output`; `most` is the client's limit of calls."""
@@ -68,7 +67,7 @@ class Deciding:
                     services.fetcher,
                     self._ids,
                     output,
-                    door=door,
+                    door=wishes.door,
                     timeout_s=services.settings.tools.mcp_seconds,
                 )
                 for wish in wishes.servers

@@ -89,6 +89,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     answered: tuple[Answered, ...] = ()
     forced: str = ""
     """What must be called first: `code`, `mcp:<label>`, `mcp:<label>/<tool>`, `any`."""
+    door: Door = "openai"
     off: bool = False
     """The client wants no tool to be called."""
 
@@ -126,7 +127,10 @@ def read_wishes(
         raise bad_request("Two mcp tools have the same server_label.", param="tools")
     if len(servers) > MAX_SERVERS:
         raise bad_request(f"tools has more than {MAX_SERVERS} MCP servers.", param="tools")
-    wishes = Wishes(code=code, servers=tuple(servers), off=choice == "none")
+    silent = all("require_approval" not in tool for tool in tools if tool.get("type") == MCP)
+    if door == "openai" and silent and settings.tools.mcp_approval == "never":
+        door = "xai"  # whose clients cannot say it, and know no item beside the call
+    wishes = Wishes(code=code, servers=tuple(servers), door=door, off=choice == "none")
     alone = not functions and not others
     return msgspec.structs.replace(wishes, forced=_forced(choice, wishes, alone)), others
 
