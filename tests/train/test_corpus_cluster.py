@@ -143,7 +143,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_what_a_stage_refuses_is_told_as_it_is_here_and_ray_listens_on_loopback_only() -> None:
     done = subprocess.run(
         [sys.executable, "-c", REFUSE], capture_output=True, text=True, timeout=120, check=False

@@ -57,7 +57,7 @@ from ray.cluster_utils import Cluster
 
 if __name__ == "__main__":
     of = {"object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
-    head = of | {"num_cpus": 0, "temp_dir": sys.argv[1], "include_dashboard": False}
+    head = of | {"num_cpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     nodes = [made.add_node(num_cpus=1, **of) for _ in range(2)]
     print(made.address, flush=True)
@@ -72,7 +72,8 @@ if __name__ == "__main__":
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return kept | {"OMP_NUM_THREADS": "1"}
+    # The last keeps Ray from replacing loopback by the machine's own address.
+    return kept | {"OMP_NUM_THREADS": "1", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class Started:
@@ -93,7 +94,7 @@ class Started:
     def told(self) -> str:
         return self._told.read_text()
 
-    def until(self, what: Callable[[], bool], within_s: float = 300) -> None:
+    def until(self, what: Callable[[], bool], within_s: float = 600) -> None:
         until = time.monotonic() + within_s
         while not what():
             assert self.process.poll() is None, self.told()
@@ -104,7 +105,7 @@ class Started:
         name = f"step-{step:09d}"
         self.until(lambda: (newest(self.folder / "checkpoints") or "") >= name)
 
-    def end(self, within_s: float = 300) -> int:
+    def end(self, within_s: float = 600) -> int:
         return self.process.wait(within_s)
 
 
@@ -282,14 +283,15 @@ def test_the_group_shrinks_and_grows_with_the_cluster(
         data={"batch": 64, "micro": 1},
     )
     machines = subprocess.Popen(
-        [sys.executable, "-c", MACHINES, str(short_folder)],
+        [sys.executable, "-c", MACHINES],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=_environment(),
+        env=_environment() | {"RAY_TMPDIR": str(short_folder)},
         text=True,
     )
     assert machines.stdin and machines.stdout
     address = machines.stdout.readline().strip()
+    assert address
     started = start(run, tmp_path / "ray", Group(workers=2, address=address, grow_s=2))
 
     def sizes() -> list[int]:
