@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 
 import numpy as np
@@ -127,6 +128,21 @@ def test_words_are_parted_as_english_does(piece: str, words: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc", "Cs"]), max_size=30))
 def test_no_letter_of_a_piece_is_lost(piece: str) -> None:
     assert "".join(split_piece(piece)) == piece
+
+
+@pytest.mark.parametrize(
+    "unit", ["(", ".", "a.", "a-", "'", "[1", "a(b", "…", "x@y.", "1:", "::", "\n", "- \n", "ü,"]
+)
+def test_hostile_texts_take_no_longer_than_their_length(unit: str) -> None:
+    def seconds(text: str) -> float:
+        start = time.process_time()
+        Rules().judge(text)
+        bands(plain_words(text))
+        scrub(text)
+        return time.process_time() - start
+
+    text = unit * (100_000 // len(unit))
+    assert seconds(f"{text}a. {text} b{text}") < 4
 
 
 def test_sentences_end_where_a_word_follows_the_stop() -> None:

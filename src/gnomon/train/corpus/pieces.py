@@ -40,7 +40,9 @@ _OPENING = _MARKS | _QUOTES | _SIGNS | _CURRENCY | frozenset("§%=—–")
 _CLOSING = _MARKS | _QUOTES | _SIGNS | frozenset("—–")
 _BEFORE_STOP = _MARKS | _QUOTES | frozenset("0123456789%²-+|")
 _DOTS = re.compile(r"\.\.+")
-_END_DOTS = re.compile(r"\.\.+\Z")
+_LONG = 1_000
+_SIMPLE = re.compile(r"[^\W_]+|[\W_]")
+"""For pieces that no language has: parting those as words takes the square of their length."""
 _MEASURED = re.compile(
     r"(?<=[0-9])(?:[kdcm]?m[²³]?|ha|µm|nm|yd|in|ft|[km]?g|µg|t|lb|oz|[mk]m?/[sh]|kmh|mph|h?Pa|mbar"
     r"|mb|[MKGT]B|[kgt]b|[TGMK]|%|US\$|[CA]\$|[$£€¥฿₠-₿])\Z"
@@ -142,6 +144,8 @@ KNOWN = _known()
 
 def split_piece(piece: str) -> list[str]:
     """The words of a piece of text without white space."""
+    if len(piece) > _LONG:
+        return _SIMPLE.findall(piece)
     bare = piece[:-1]
     if bare.isalpha() and piece not in KNOWN and bare not in KNOWN:  # most new pieces are such
         return [bare, piece[-1]] if _closing(piece) else [piece]
@@ -221,9 +225,8 @@ def _closing(piece: str) -> int:
     """How many characters at the end are a word of their own."""
     last = piece[-1]
     if last == ".":
-        if dots := _END_DOTS.search(piece):
-            return len(piece) - dots.start()
-        return _stop(piece)
+        dots = len(piece) - len(piece.rstrip("."))
+        return dots if dots > 1 else _stop(piece)
     if last in "sS" and piece[-2:-1] in ("'", "’"):
         return 2
     if last in _MEASURE_ENDS and (found := _MEASURED.search(piece)):
