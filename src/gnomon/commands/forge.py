@@ -108,9 +108,10 @@ def train(
     if launcher not in ("local", "ray"):
         raise ConfigError(f"There is no launcher {launcher!r}.", hint="Name local, ray or slurm.")
     need("torch", "tensorboard")
-    log.configure(load().settings.log)
     if launcher == "ray":
         need("ray", extra="cluster")
+    log.configure(load().settings.log)
+    if launcher == "ray":
         from gnomon.train.elastic import Group
         from gnomon.train.elastic import launch as on_cluster
 
