@@ -56,6 +56,7 @@ from gnomon.record.store import SqliteRecord
 from gnomon.sandbox.rooms import Rooms
 from gnomon.serve.app import create_app
 from gnomon.serve.guard import check_bind
+from gnomon.serve.remembering import wishes_of
 from gnomon.serve.sealing import home_key
 from gnomon.serve.services import Services
 from gnomon.settings import Loaded, Settings
@@ -415,14 +416,17 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             shown=runner.shown,
         )
         pages = Pages(door, keep, clock)
-        runs = await _deep(stack, settings, answerer, record, models, pages, clock, follow)
+        memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
+        stack.callback(memory.close)
+        wishes = partial(wishes_of, memory)
+        prices = Prices(settings.models.usd_per_m_input, settings.models.usd_per_m_output)
+        engine = Engine(answerer, record, models, clock, pages=pages, prices=prices, wishes=wishes)
+        runs = await _deep(stack, settings, engine, record, clock, follow)
         watching = await _watching(stack, settings, answerer, record, runner, clock, follow)
         files = Files(settings.home / "files.db", clock, RandomIds())
         stack.callback(files.close)
         batches = BatchStore(settings.home / "batches.db")
         stack.callback(batches.close)
-        memory = MemoryStore(settings.home / "memory.db", clock, RandomIds())
-        stack.callback(memory.close)
         rooms = Rooms(settings.tools, clock, RandomIds(), settings.home / "rooms")
         stack.push_async_callback(rooms.aclose)
 
@@ -516,18 +520,14 @@ async def _watching(
 async def _deep(
     stack: AsyncExitStack,
     settings: Settings,
-    answerer: Answerer,
+    engine: Engine,
     record: SqliteRecord,
-    models: Hub,
-    pages: Pages,
     clock: Clock,
     follow: bool,
 ) -> Runs:
     """Deep mode; a server goes on with what its last stop interrupted."""
-    prices = Prices(settings.models.usd_per_m_input, settings.models.usd_per_m_output)
     store = RunStore(settings.home / "runs.db", record)
     stack.callback(store.close)
-    engine = Engine(answerer, record, models, clock, pages=pages, prices=prices)
     runs = Runs(store, engine, clock, RandomIds())
     stack.push_async_callback(runs.aclose)
     if follow:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,13 @@ from gnomon.accounts.base import Role
 from gnomon.accounts.memory import MAX_NOTES, MemoryStore
 from gnomon.accounts.store import Accounts
 from gnomon.answer.base import Finished
+from gnomon.answer.deep.engine import Engine
+from gnomon.answer.deep.runs import Runs, RunStore
 from gnomon.clock import RandomIds
-from gnomon.serve.remembering import order_in
+from gnomon.errors import ModelTerminal
+from gnomon.models.base import GenerateRequest
+from gnomon.models.scripted import Reply, ScriptedGenerator
+from gnomon.serve.remembering import order_in, wishes_of
 
 
 @pytest.fixture
@@ -93,6 +100,73 @@ async def test_what_a_model_wrote_was_asked_with_every_note(home: Any) -> None:
         made = await client.post("/v1/responses", json={"input": "Is the bridge open?"})
         assert made.json()["gnomon"]["memories"] == [note.id]
         assert note.text not in made.text
+
+
+async def test_a_deep_run_asks_at_home_and_says_so(home: Any, tmp_path: Path) -> None:
+    home.services.memory.switch("local", True)
+    note = home.services.memory.add("local", "I live in the harbour district.")
+    engine = Engine(home.answerer, home.record, home.services.models, home.clock)
+    store = RunStore(tmp_path / "runs.db")
+    runs = Runs(store, engine, home.clock, RandomIds())
+    body = {"question": "Is there a power cut near me?", "steps": 1}
+    async with replace(home, services=replace(home.services, runs=runs)).client() as client:
+        begun = (await client.post("/v1/runs", json=body)).json()
+        assert begun["question"] == "Is there a power cut in the harbour district?"
+        assert begun["memories"] == [note.id]
+        await client.put("/v1/memory/settings", json={"on": False})
+        begun = (await client.post("/v1/runs", json=body)).json()
+        assert begun["question"] == body["question"] and begun["memories"] == []
+    await runs.aclose()
+    store.close()
+
+
+async def test_a_model_that_writes_a_report_is_told_the_wishes_of_that_moment(
+    home: Any, tmp_path: Path
+) -> None:
+    memory = home.services.memory
+    memory.switch("local", True)
+    note = memory.add("local", "Answer in French.")
+    other = memory.add("local", "Use short words.")
+    asked: list[GenerateRequest] = []
+
+    def write(request: GenerateRequest) -> Reply:
+        asked.append(request)
+        if request.tools:
+            memory.delete("local", other.id)  # What is forgotten on the way is not used.
+            raise ModelTerminal("No turns from me.")
+        return Reply(pieces=("The north bridge is closed [1].",))
+
+    model = ScriptedGenerator([write], clock=home.clock)
+    models = replace(home.services.models, writer=model)
+    wishes = partial(wishes_of, memory)
+    engine = Engine(home.answerer, home.record, models, home.clock, wishes=wishes)
+    store = RunStore(tmp_path / "runs.db")
+    runs = Runs(store, engine, home.clock, RandomIds())
+    async with replace(home, services=replace(home.services, runs=runs)).client() as client:
+        begun = (await client.post("/v1/runs", json={"question": "Is the bridge open?"})).json()
+        async with asyncio.timeout(10):
+            async for _ in runs.watch(begun["id"]):
+                pass
+        done = (await client.get(f"/v1/runs/{begun['id']}")).json()
+    assert "Answer in French." in asked[-1].messages[0].content
+    assert "Use short words." not in asked[-1].messages[0].content
+    assert done["report"]["writer"] == model.name and done["memories"] == [note.id]
+    assert "French" not in str(done)
+    await runs.aclose()
+    store.close()
+
+
+async def test_a_watch_is_kept_at_home(home: Any) -> None:
+    home.services.memory.switch("local", True)
+    note = home.services.memory.add("local", "I live in the harbour district.")
+    async with home.client() as client:
+        body = {"question": "Is there a power cut near me?"}
+        made = (await client.post("/v1/watches", json=body)).json()
+        assert made["question"] == "Is there a power cut in the harbour district?"
+        assert made["memories"] == [note.id]
+        home.services.memory.switch("local", False)
+        made = (await client.post("/v1/watches", json=body)).json()
+        assert (made["question"], made["memories"]) == (body["question"], [])
 
 
 async def test_it_is_remembered_when_asked_and_said_so(home: Any, served: Any) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from openai import AsyncOpenAI, BadRequestError
 
-from gnomon.clock import SystemClock
+from gnomon.accounts.memory import MemoryStore
+from gnomon.clock import RandomIds, SystemClock
 from gnomon.errors import ModelTerminal
 from gnomon.models.base import GenerateRequest, ToolCall
 from gnomon.models.registry import OWN, Check, Entry, Registry
@@ -128,6 +130,82 @@ async def test_what_is_kept_claims_no_support(house: Any, models: Models) -> Non
     kept = house.threads.get(first["id"]).answer
     assert [s.verdict.kind for s in kept.sentences] == ["not_supported"]
     assert kept.writer == "demo@1"
+
+
+async def test_what_is_remembered_is_told_to_it(house: Any, models: Models, tmp_path: Path) -> None:
+    models.add("demo")
+    memory = MemoryStore(tmp_path / "memory.db", house.clock, RandomIds())
+    memory.switch("local", True)
+    note = memory.add("local", "Answer in French.")
+    house = replace(house, services=replace(house.services, memory=memory))
+    async with house.client() as client:
+        made = (await client.post("/v1/responses", json={"model": "demo", "input": "One"})).json()
+        assert made["gnomon"]["memories"] == [note.id]
+        rules = models.engines[0].requests[-1].messages[0]
+        assert rules.role == "system" and "- Answer in French." in rules.content
+        said = "Remember that I cycle."
+        made = (await client.post("/v1/responses", json={"model": "demo", "input": said})).json()
+        kept = memory.of("local").notes[-1]
+        assert kept.text == "I cycle." and f"Remembered as {kept.id}." in made["gnomon"]["notes"]
+        memory.switch("local", False)
+        made = (await client.post("/v1/responses", json={"model": "demo", "input": "Two"})).json()
+        assert made["gnomon"]["memories"] == []
+        assert [m.role for m in models.engines[0].requests[-1].messages] == ["user"]
+    memory.close()
+
+
+async def test_probabilities_are_told_where_the_engine_tells_them(
+    house: Any, models: Models, served: Any
+) -> None:
+    models.add("demo")
+    async with (
+        served(house) as url,
+        AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as client,
+    ):
+        chat = await client.chat.completions.create(
+            model="demo",
+            messages=ASK,
+            logprobs=True,
+            top_logprobs=1,  # type: ignore[arg-type]
+        )
+        tokens = chat.choices[0].logprobs.content  # type: ignore[union-attr]
+        assert tokens and "".join(t.token for t in tokens) == chat.choices[0].message.content
+        assert tokens[0].logprob == 0.0 and tokens[0].top_logprobs[0].token == tokens[0].token
+        assert bytes(tokens[0].bytes or ()).decode() == tokens[0].token
+        parts = [
+            token.token
+            async for chunk in await client.chat.completions.create(
+                model="demo",
+                messages=ASK,
+                logprobs=True,
+                stream=True,  # type: ignore[arg-type]
+            )
+            for choice in chunk.choices
+            if choice.logprobs
+            for token in choice.logprobs.content or ()
+        ]
+        assert parts == [t.token for t in tokens]
+        plain = await client.chat.completions.create(model="demo", messages=ASK)  # type: ignore[arg-type]
+        assert plain.choices[0].logprobs is None
+        response = await client.responses.create(
+            model="demo",
+            input="Is it?",
+            top_logprobs=1,
+            include=["message.output_text.logprobs"],
+        )
+        part = response.output[0].content[0]  # type: ignore[union-attr]
+        assert "".join(t.token for t in part.logprobs) == response.output_text  # type: ignore[union-attr]
+        # Checked sentences are put together, not sampled: there are none, and that is said.
+        checked = await client.chat.completions.create(
+            model="gnomon",
+            messages=ASK,
+            logprobs=True,  # type: ignore[arg-type]
+        )
+        assert checked.choices[0].logprobs is None
+        assert "logprobs" in checked.model_extra["gnomon"]["ignored"]  # type: ignore[index]
+        for wrong in ({"logprobs": "yes"}, {"logprobs": True, "top_logprobs": 21}):
+            with pytest.raises(BadRequestError, match="logprobs"):
+                await client.chat.completions.create(model="demo", messages=ASK, **wrong)  # type: ignore[call-overload]
 
 
 async def test_streams_end_as_clients_expect(house: Any, models: Models) -> None:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gnomon.accounts.base import Role
+from gnomon.accounts.store import Accounts
 from gnomon.answer.deep.engine import Engine
 from gnomon.answer.deep.runs import Runs, RunStore
+from gnomon.models.scripted import ScriptedGenerator
 
 
 class NoModels:
@@ -83,3 +86,35 @@ async def test_without_deep_mode_it_says_so(house: Any) -> None:
     async with house.client() as http:
         r = await http.post("/v1/runs", json={"question": "Open?"})
     assert r.status_code == 501
+
+
+async def test_its_tokens_count_for_whoever_began_it(house: Any, tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path / "accounts.db", house.clock)
+    accounts.add_user("ann", Role.READER)
+    key, secret = accounts.add_key("ann", tokens_per_minute=20)
+    store = RunStore(tmp_path / "runs.db")
+
+    written = ScriptedGenerator(["Enough.", "It is closed [1]."], clock=house.clock)
+    models = replace(house.services.models, writer=written)
+    engine = Engine(house.answerer, house.record, models, house.clock)
+    runs = Runs(store, engine, house.clock, house.services.ids)
+    house = replace(house, services=replace(house.services, runs=runs, accounts=accounts))
+    mine = {"authorization": f"Bearer {secret}"}
+    async with house.client(headers=mine) as http:
+        before = await http.get("/v1/runs")
+        assert before.headers["x-ratelimit-remaining-tokens"] == "20"
+        begun = (await http.post("/v1/runs", json={"question": "Is the bridge open?"})).json()
+        async with asyncio.timeout(10):
+            async for _ in runs.watch(begun["id"]):
+                pass
+        refused = await http.get("/v1/runs")
+        assert refused.status_code == 429 and "tokens" in refused.text
+        house.clock.advance(3_600)
+        done = (await http.get(f"/v1/runs/{begun['id']}")).json()
+    spent = done["spent"]["input_tokens"] + done["spent"]["output_tokens"]
+    kept = store.get(begun["id"])
+    assert kept is not None and kept.counted_tokens == spent > 20
+    assert key.id in kept.billed and secret not in kept.billed
+    await runs.aclose()
+    store.close()
+    accounts.close()

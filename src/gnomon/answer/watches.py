@@ -60,6 +60,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     read: int = 0
     """Number of the last event that its owner has seen."""
+    memories: tuple[str, ...] = ()
+    """Ids of what is remembered for its owner and stands in its question."""
     trouble: str = ""
     """Why it could not be looked at last time; empty if it could."""
 
@@ -201,7 +203,7 @@ class Watching:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def add(self, question: Question, owner: str) -> Watch:
+    async def add(self, question: Question, owner: str, memories: tuple[str, ...] = ()) -> Watch:
         """Watch from now on.
 
         Raises ContentError `watch.many`, and `diff.moment` if the question names a moment itself.
@@ -224,6 +226,7 @@ class Watching:
             kinds=question.kinds,
             langs=question.langs,
             domains=question.domains,
+            memories=memories,
         )
         await asyncio.to_thread(self._store.save, watch)
         self._learn(watch)

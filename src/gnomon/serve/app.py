@@ -91,6 +91,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.batches = Batches(services, access, interactive)
     app.state.stories = now.Kept()
     app.state.access = access
+    if services.runs is not None:
+        services.runs.count = runs.counting(access)
     errors.install(app)
     for room in (
         system,

@@ -165,7 +165,8 @@ class _Completion:
                         yield self._chunk({"role": "assistant", "content": ""})
                     elif name == "response.output_text.delta":
                         delta = {"role": "assistant", "content": payload["delta"]}
-                        yield self._chunk(delta, own=payload.get("gnomon"))
+                        tokens = payload["logprobs"] or None
+                        yield self._chunk(delta, own=payload.get("gnomon"), logprobs=tokens)
                     elif name == "response.output_item.done":
                         item = payload["item"]
                         if item["type"] == "function_call":
@@ -203,8 +204,15 @@ class _Completion:
             chunks.append({"choices": [], "usage": completion["usage"]})
         return [data(self._head | {"object": "chat.completion.chunk"} | c) for c in chunks]
 
-    def _chunk(self, delta: dict[str, Any], own: Mapping[str, Any] | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": None}
+    def _chunk(
+        self,
+        delta: dict[str, Any],
+        own: Mapping[str, Any] | None = None,
+        logprobs: list[dict[str, Any]] | None = None,
+    ) -> bytes:
+        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": None}
+        if logprobs is not None:
+            choice["logprobs"] = {"content": logprobs, "refusal": None}
         shown = {"object": "chat.completion.chunk", "choices": [choice]}
         return data(self._head | shown | ({"gnomon": own} if own else {}))
 
@@ -227,6 +235,7 @@ def completion_of(response: Mapping[str, Any], version: str) -> dict[str, Any]:
 def whole(response: Mapping[str, Any]) -> dict[str, Any]:
     """A finished response as a completion, but for its head."""
     calls = [item for item in response["output"] if item["type"] == "function_call"]
+    tokens: list[dict[str, Any]] | None = None
     if calls:
         message: dict[str, Any] = {
             "role": "assistant",
@@ -236,13 +245,22 @@ def whole(response: Mapping[str, Any]) -> dict[str, Any]:
         }
         finish, beside = "tool_calls", {}
     else:
-        message = {"role": "assistant"} | _content(response["output"][-1]["content"][0])
+        part = response["output"][-1]["content"][0]
+        message = {"role": "assistant"} | _content(part)
+        tokens = part.get("logprobs") or None
         finish = "length" if response["status"] == "incomplete" else "stop"
         beside = {"citations": response["citations"], "gnomon": response["gnomon"]}
     return {
         "object": "chat.completion",
         "service_tier": "default",
-        "choices": [{"index": 0, "finish_reason": finish, "message": message, "logprobs": None}],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish,
+                "message": message,
+                "logprobs": tokens and {"content": tokens, "refusal": None},
+            }
+        ],
         "usage": _usage(response["usage"]),
     } | beside
 

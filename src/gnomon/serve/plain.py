@@ -13,7 +13,14 @@ from typing import Any
 
 from gnomon.answer.base import Question
 from gnomon.errors import ModelTerminal
-from gnomon.models.base import Chunk, GenerateRequest, Generator, Message, ToolCall
+from gnomon.models.base import (
+    Chunk,
+    GenerateRequest,
+    Generator,
+    Message,
+    TokenLogprob,
+    ToolCall,
+)
 from gnomon.models.registry import Entry
 from gnomon.serve.calling import client_functions
 from gnomon.serve.conversation import converse, question_text
@@ -22,12 +29,14 @@ from gnomon.serve.exchange import Exchange, ResponsesRequest, Spent, items_befor
 from gnomon.serve.forms import form_of
 from gnomon.serve.narrowing import Narrowing
 from gnomon.serve.own import asked_entry
+from gnomon.serve.remembering import order_in, wishes_of
 from gnomon.serve.sealing import unpacked
 from gnomon.serve.services import Services
 from gnomon.types import Answer, Sentence, Usage, Verdict, VerdictKind
 
 DEFAULT_TOKENS = 512
-_FOLLOWED = ("temperature", "top_p", "seed", "stop")
+_FOLLOWED = ("temperature", "top_p", "seed", "stop", "logprobs", "top_logprobs")
+MAX_ALTERNATIVES = 20
 _MAX_STOPS = 16
 _CLIENTS = {"model.context": "context_length_exceeded", "model.request": "request.invalid"}
 _UNCHECKED = Verdict(
@@ -42,6 +51,11 @@ class PlainExchange(Exchange):
 
     _model: str
     _sampling: Mapping[str, Any]
+    _alternatives: int | None
+    """How many alternatives the client wants to see for each token; None: no probabilities."""
+    _logprobs: list[dict[str, Any]]
+    _wished = ""
+    _used_notes: tuple[str, ...] = ()
 
     @classmethod
     async def prepare(
@@ -91,6 +105,10 @@ class PlainExchange(Exchange):
         )
         exchange._model = body.model
         exchange._sampling = _sampling(body.model_extra or {})
+        exchange._alternatives = alternatives(body)
+        exchange._logprobs = []
+        if exchange._alternatives is not None:
+            exchange._base["top_logprobs"] = exchange._alternatives
         exchange._ignored = [name for name in exchange._ignored if name not in _FOLLOWED]
         return exchange
 
@@ -104,19 +122,25 @@ class PlainExchange(Exchange):
         yield self._event("response.in_progress", response=empty)
         message: dict[str, Any] | None = None
         text, finish = "", "stop"
+        waiting: list[dict[str, Any]] = []
         calls: tuple[ToolCall, ...] = ()
+        await self._remember()
         async with (
             served.generator(self._model) as (entry, model),
             aclosing(_told(model, self._request())) as chunks,
         ):
             async for chunk in chunks:
+                waiting += [logprob_json(token) for token in chunk.logprobs]
                 if chunk.text:
                     if message is None:
                         message = self._message()
                         for opening in self._open(message):
                             yield opening
                     text += chunk.text
-                    yield self._delta(message, chunk.text, None)
+                    name, payload = self._delta(message, chunk.text, None)
+                    yield name, payload | {"logprobs": waiting}
+                    self._logprobs += waiting
+                    waiting = []
                 if chunk.finish_reason is not None:
                     finish = chunk.finish_reason
                     self._used = Usage(
@@ -142,8 +166,19 @@ class PlainExchange(Exchange):
         await self._keep(answer, response)
         yield self._event(ending, response=response)
 
+    async def _remember(self) -> None:
+        """Take what is remembered for the asker as wishes, and a message that asks for it as a
+        note."""
+        store = self._services.memory
+        if store is None:
+            return
+        if order := order_in(self._question.text):
+            said = await self._asker.remember(order[0])
+            self._tool_notes = (said,)
+        self._wished, self._used_notes = await asyncio.to_thread(wishes_of, store, self._owner)
+
     def _request(self) -> GenerateRequest:
-        rules = self._question.instructions
+        rules = "\n".join(t for t in (self._question.instructions, self._wished) if t)
         system = (Message(role="system", content=rules),) if rules else ()
         return GenerateRequest(
             messages=(*system, *self._said.messages),
@@ -151,6 +186,7 @@ class PlainExchange(Exchange):
             tools=self._functions.tools,
             tool_choice=self._functions.choice,
             json_schema=self._form.schema,
+            logprobs=self._alternatives,
             **self._sampling,
         )
 
@@ -159,7 +195,8 @@ class PlainExchange(Exchange):
     ) -> list[tuple[str, dict[str, Any]]]:
         index = len(self._output)
         place = {"item_id": message["id"], "output_index": index, "content_index": 0}
-        part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        told = list(self._logprobs)
+        part = {"type": "output_text", "text": text, "annotations": [], "logprobs": told}
         done = message | {
             "status": "completed",
             "content": [part],
@@ -167,7 +204,7 @@ class PlainExchange(Exchange):
         }
         self._output.append(done)
         return [
-            self._event("response.output_text.done", **place, text=text, logprobs=[]),
+            self._event("response.output_text.done", **place, text=text, logprobs=told),
             self._event("response.content_part.done", **place, part=part),
             self._event("response.output_item.done", output_index=index, item=done),
         ]
@@ -190,10 +227,42 @@ class PlainExchange(Exchange):
             "lineage": dict(entry.lineage),
             "sentences": [],
             "citations": [],
-            "notes": list(_UNCHECKED.reasons),
+            "notes": [*self._tool_notes, *_UNCHECKED.reasons],
+            "memories": list(self._used_notes),
             "ignored": list(self._ignored),
             "writer": entry.id,
         }
+
+
+def alternatives(body: ResponsesRequest) -> int | None:
+    """How many alternatives of each token a request wants, in the words of either API; None if it
+    wants no probabilities. Raises ApiError."""
+    extra = body.model_extra or {}
+    wanted, top = extra.get("logprobs"), extra.get("top_logprobs")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise bad_request(
+            f"logprobs = {shown(wanted)} is neither true nor false.", param="logprobs"
+        )
+    if top is not None and (
+        isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= MAX_ALTERNATIVES
+    ):
+        raise bad_request(
+            f"top_logprobs = {shown(top)} is no number from 0 to {MAX_ALTERNATIVES}.",
+            param="top_logprobs",
+        )
+    included = "message.output_text.logprobs" in (body.include or ())
+    if top and wanted is False:
+        raise bad_request("top_logprobs needs logprobs = true.", param="top_logprobs")
+    return (top or 0) if wanted or included or top else None
+
+
+def logprob_json(token: TokenLogprob) -> dict[str, Any]:
+    """A token as both APIs show it."""
+    return _token(token.token, token.logprob) | {"top_logprobs": [_token(*t) for t in token.top]}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "bytes": list(text.encode("utf-8", "replace")), "logprob": logprob}
 
 
 async def _told(model: Generator, request: GenerateRequest) -> AsyncGenerator[Chunk]:

@@ -58,7 +58,7 @@ class Remembering:
         asked, said = question, ""
         if memory is not None and (order := order_in(question.text)):
             note, rest = order
-            said = await self._remember(note)
+            said = await self.remember(note)
             if not rest:
                 yield Planned(plan=Plan(search_text=""))
                 yield Finished(answer=self._told(question, said))
@@ -76,7 +76,7 @@ class Remembering:
                     event = Finished(answer=self._noted(event.answer, question, said, given, place))
                 yield event
 
-    async def _remember(self, text: str) -> str:
+    async def remember(self, text: str) -> str:
         """Keep it, and what to say of that."""
         if self._store is None:
             return ""
@@ -122,6 +122,23 @@ class Remembering:
         return msgspec.structs.replace(
             answer, question=question.text, notes=(*notes, *answer.notes)
         )
+
+
+def wishes_of(store: MemoryStore, owner: str) -> tuple[str, tuple[str, ...]]:
+    """What a writer is told of somebody's notes, and their ids; nothing while memory is off."""
+    memory = store.of(owner)
+    given = newest(memory.notes) if memory.on else ()
+    return instructed(Question(text=""), given), tuple(note.id for note in given)
+
+
+def placed(store: MemoryStore | None, owner: str, text: str) -> tuple[str, tuple[str, ...]]:
+    """A question with "near me" said as the place that is remembered, and the ids of the notes
+    that this took; as it is while memory is off."""
+    memory = store.of(owner) if store is not None else None
+    if memory is None or not memory.on:
+        return text, ()
+    question, note = at_home(Question(text=text), memory)
+    return question.text, (note.id,) if note is not None else ()
 
 
 def order_in(text: str) -> tuple[str, str] | None:

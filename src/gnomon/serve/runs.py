@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -11,13 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from gnomon.accounts.base import Identity
 from gnomon.answer.deep.base import Budget, Run, markdown
 from gnomon.answer.deep.runs import Runs
+from gnomon.serve.access import Access
 from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import question_text
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.moments import moment
 from gnomon.serve.people import identity_of
+from gnomon.serve.remembering import placed
 from gnomon.serve.sse import EventStream, event, last_seen
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
@@ -46,9 +50,13 @@ async def begin(body: RunRequest, request: Request) -> Response:
         seconds=body.seconds or settings.deep_seconds,
         usd=body.usd or settings.deep_usd,
     )
+    question = question_text(body.question, "question")
+    asked, memories = await asyncio.to_thread(placed, services.memory, owner, question)
     run = await _runs(request).start(
-        question_text(body.question, "question"),
+        asked,
         owner=owner,
+        billed=_billed(identity_of(request)),
+        memories=memories,
         budget=budget,
         as_of=moment(body.as_of, services.clock, param="as_of"),
     )
@@ -107,6 +115,21 @@ async def forget(id: str, request: Request) -> Response:
     return Response(status_code=204)
 
 
+def _billed(identity: Identity) -> str:
+    """Whom a run's tokens are counted for, without what opens a session."""
+    return msgspec.json.encode(msgspec.structs.replace(identity, session=None)).decode()
+
+
+def counting(access: Access) -> Callable[[str, int], None]:
+    """What counts the tokens of runs against the limits of whoever began them."""
+
+    def count(billed: str, tokens: int) -> None:
+        if billed:
+            access.spent(msgspec.json.decode(billed, type=Identity), tokens)
+
+    return count
+
+
 def _runs(request: Request) -> Runs:
     runs = services_of(request).runs
     if runs is None:
@@ -132,6 +155,7 @@ def _brief(run: Run) -> dict[str, Any]:
         "budget": msgspec.to_builtins(run.budget),
         "spent": msgspec.to_builtins(run.spent),
         "findings": len(run.notebook),
+        "memories": list(run.memories),
     }
 
 

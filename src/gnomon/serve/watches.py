@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import question_text
 from gnomon.serve.errors import ApiError, shown
 from gnomon.serve.people import identity_of
+from gnomon.serve.remembering import placed
 from gnomon.serve.sse import EventStream, event, last_seen
 from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
 
@@ -40,14 +42,17 @@ class NewWatch(BaseModel):
 @router.post("/v1/watches", summary="Watch a question", status_code=201)
 async def add_watch(body: NewWatch, request: Request) -> Response:
     """Tell from now on when the answer changes."""
+    services, owner = services_of(request), identity_of(request).user_id
+    given = question_text(body.question, "question")
+    text, memories = await asyncio.to_thread(placed, services.memory, owner, given)
     question = Question(
-        text=question_text(body.question, "question"),
+        text=text,
         sources=tuple(body.sources),
         kinds=tuple(body.kinds),
         langs=tuple(body.langs),
         domains=tuple(body.domains),
     )
-    watch = await _watching(request).add(question, identity_of(request).user_id)
+    watch = await _watching(request).add(question, owner, memories)
     return JsonResponse(_plain(watch), status_code=201)
 
 

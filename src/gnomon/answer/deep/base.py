@@ -106,6 +106,12 @@ class Run(msgspec.Struct, kw_only=True):
     dry: int = 0
     """Steps in a row that brought nothing new."""
     report: Report | None = None
+    billed: str = ""
+    """Whom its tokens are counted for, in the words of whoever began it."""
+    counted_tokens: int = 0
+    """Of what is spent, how many were counted for them already."""
+    memories: tuple[str, ...] = ()
+    """Ids of what is remembered for its owner and had a part in it."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

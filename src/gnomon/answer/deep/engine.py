@@ -32,6 +32,8 @@ from gnomon.models.base import GenerateRequest, Generator, Message, Reading, Too
 from gnomon.record.base import Record
 from gnomon.types import Answer, Citation, Document, VerdictKind
 
+Wishes: TypeAlias = Callable[[str], tuple[str, tuple[str, ...]]]
+"""From an owner to wishes about the form of what is written, and the ids of where they stand."""
 Tell: TypeAlias = Callable[[str, str], None]
 """Told what happened: the event's name and a sentence."""
 
@@ -74,8 +76,10 @@ class Engine:
         *,
         pages: Pages | None = None,
         prices: Prices = Prices(),
+        wishes: Wishes | None = None,
     ) -> None:
         """Without `pages` nothing is opened."""
+        self._wishes = wishes
         self._answerer = answerer
         self._record = record
         self._models = models
@@ -111,14 +115,21 @@ class Engine:
         phrasing = not quoting and bool(writing.drafts) and self._left(run, report=True)
         if phrasing and generator is not None and generator.capable:
             try:
-                text, _ = await self._turn(run, generator, writing.request(_REPORT_TOKENS))
+                wished, ids = await asyncio.to_thread(self._wished, run.owner)
+                request = writing.request(_REPORT_TOKENS, wished)
+                text, _ = await self._turn(run, generator, request)
                 run.report = await writing.from_text(text, generator.name)
                 if run.report.summary:
+                    run.memories = tuple(dict.fromkeys((*run.memories, *ids)))
                     return
             except ModelError as error:
                 tell("refused", f"{generator.name} failed; the report quotes. {error}")
             writing = await asyncio.to_thread(Writing, run, self._record, self._read())
         run.report = await writing.by_quoting()
+
+    def _wished(self, owner: str) -> tuple[str, tuple[str, ...]]:
+        # Looked up when they are needed: what is forgotten meanwhile is not used, and none is kept.
+        return self._wishes(owner) if self._wishes is not None else ("", ())
 
     # -- by rule -----------------------------------------------------------------
     async def _by_rule(self, run: Run, tell: Tell) -> AsyncIterator[None]:

@@ -99,17 +99,18 @@ class Writing:
                 sections.append(Section(heading=heading.strip(), sentences=sentences))
         return self._whole(summary, sections, writer)
 
-    def request(self, max_tokens: int) -> GenerateRequest:
+    def request(self, max_tokens: int, wishes: str = "") -> GenerateRequest:
         """What a language model is asked, to write the report from the notebook alone."""
         rules = (resources.files("gnomon.answer") / "prompts" / PROMPT).read_text("utf-8")
         blocks = [
             f"[{i}] {fenced(p.document.source)}, {_when(p):%Y-%m-%d %H:%M} UTC\n{fenced(p.text)}"
             for i, p in enumerate(self.passages, 1)
         ]
+        told = rules.replace("{fence}", FENCE).strip()
         quoted = f"{FENCE} BEGIN\n" + "\n\n".join(blocks) + f"\n{FENCE} END"
         return GenerateRequest(
             messages=(
-                Message(role="system", content=rules.replace("{fence}", FENCE).strip()),
+                Message(role="system", content="\n\n".join(t for t in (told, wishes) if t)),
                 Message(role="user", content=f"{quoted}\n\nQuestion: {self.run.question}"),
             ),
             max_tokens=max_tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -143,6 +143,8 @@ class Runs:
         self._clock = clock
         self._ids = ids
         self._live: dict[str, _Live] = {}
+        self.count: Callable[[str, int], None] | None = None
+        """Is told whom a run is billed to, and how many tokens it has spent since the last time."""
 
     async def resume(self) -> int:
         """Go on with what a stop interrupted, from the last stored step; how many those are."""
@@ -160,6 +162,8 @@ class Runs:
         owner: str,
         budget: Budget,
         as_of: datetime | None = None,
+        billed: str = "",
+        memories: tuple[str, ...] = (),
     ) -> Run:
         """Begin a run. Raises ContentError for an empty question or too many runs at once."""
         text = clean(question)
@@ -176,6 +180,8 @@ class Runs:
             created_at=self._clock.now(),
             as_of=as_of,
             budget=budget,
+            billed=billed,
+            memories=memories,
         )
         await asyncio.to_thread(self._store.save, run)
         self._begin(run, 0).tell("begun", text)
@@ -225,6 +231,12 @@ class Runs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _count(self, run: Run) -> None:
+        spent = run.spent.input_tokens + run.spent.output_tokens
+        if self.count is not None and spent > run.counted_tokens:
+            self.count(run.billed, spent - run.counted_tokens)
+            run.counted_tokens = spent
+
     def _begin(self, run: Run, told: int) -> _Live:
         live = _Live(run, self._store, self._clock, told)
         self._live[run.id] = live
@@ -237,6 +249,7 @@ class Runs:
             async with aclosing(self._engine.steps(run, live.tell)) as steps:  # type: ignore[type-var]
                 async for _ in steps:
                     await live.flush()
+                    self._count(run)
                     await asyncio.to_thread(self._store.save, run)
         except asyncio.CancelledError:
             if not live.cancelling:
@@ -249,6 +262,7 @@ class Runs:
             _log.warning("run.failed", run=run.id, code=error.code)
             run.status, run.ended = "failed", str(error)
         finally:
+            self._count(run)
             if run.status != "running":
                 live.tell("ended", run.ended)
                 await live.flush()
