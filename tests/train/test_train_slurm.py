@@ -21,6 +21,8 @@ from gnomon.train.metrics import read_steps
 from gnomon.train.slurm import Job, submit, write_script
 
 Describe = Callable[..., dict[str, Any]]
+PATIENCE_S = 400
+"""Two workers and their launcher import PyTorch: seconds, or minutes where much else runs."""
 STUBS = {
     "srun": 'shift\nexec "$@"\n',
     "scontrol": """case $1 in
@@ -85,20 +87,20 @@ def test_stopped_and_queued_again_ends_the_same(
     config = described("llama", schedule={"steps": 160}, checkpoint={"every": 150})
     toml = _toml(tmp_path / "a.toml", config)
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert _start(write_script(Job(gpus_per_node=2), toml, whole), slurm, 0).wait(120) == 0
+    assert _start(write_script(Job(gpus_per_node=2), toml, whole), slurm, 0).wait(PATIENCE_S) == 0
 
     job = _start(write_script(Job(gpus_per_node=2), toml, run), slurm, 0)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not (run / "metrics.jsonl").exists() or not read_steps(run):
         assert time.monotonic() < deadline and job.poll() is None
         time.sleep(0.02)
     os.kill(job.pid, signal.SIGUSR1)
-    assert job.wait(60) == 0
+    assert job.wait(PATIENCE_S) == 0
     assert (slurm / "requeued").read_text() == f"{os.getpid()}\n"
     assert not (run / "outcome.json").exists()
     stopped = max(step.step for step in read_steps(run))
     assert (run / "checkpoints" / f"step-{stopped:09d}").exists()
 
-    assert _start(run / "slurm.sh", slurm, 1).wait(120) == 0
+    assert _start(run / "slurm.sh", slurm, 1).wait(PATIENCE_S) == 0
     assert (run / "outcome.json").read_bytes() == (whole / "outcome.json").read_bytes()
     assert {step.start for step in read_steps(run)} == {1, 2}

@@ -31,6 +31,7 @@ _TEMPLATE = """\
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@{grace_s}
 
+# The port lies below those that the kernel gives to outgoing connections: none can hold it.
 run={run}
 export {stop_variable}="$run/stop.$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}"
 asked=0
@@ -40,7 +41,7 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=1 {python} -m torch.distributed.run \\
   --nnodes="$SLURM_NNODES" --nproc-per-node={gpus} \\
   --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}" \\
-  --rdzv-endpoint="$head:$((20000 + SLURM_JOB_ID % 20000))" \\
+  --rdzv-endpoint="$head:$((12000 + SLURM_JOB_ID % 20000))" \\
   --module gnomon.train.launch {config} "$run" &
 step=$!
 while :; do  # a signal ends `wait`, not the step
