@@ -42,6 +42,7 @@ from gnomon.serve.sealing import unpacked
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.tools.loop import Deciding
+from gnomon.serve.tools.results import notes_on
 from gnomon.serve.tools.start import ready
 from gnomon.serve.tools.wishes import Door, Wishes, echoed, read_wishes
 from gnomon.serve.wire import json_text
@@ -532,7 +533,7 @@ class Exchange:
 
     def _extension(self, answer: Answer) -> dict[str, Any]:
         plain = self._composer.extension(answer, self._ignored)
-        notes = [*self._tool_notes, *plain["notes"]]
+        notes = [*self._tool_notes, *notes_on(answer), *plain["notes"]]
         return plain | {"notes": notes, "memories": list(self._asker.used)}
 
     def _failed(self, code: str, message: str) -> tuple[str, dict[str, Any]]:

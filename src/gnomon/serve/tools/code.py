@@ -19,7 +19,7 @@ from gnomon.sandbox.room import plain
 from gnomon.sandbox.rooms import Container, Loader, Rooms
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.services import Services
-from gnomon.serve.tools.results import Outcome, computed
+from gnomon.serve.tools.results import CODE_SOURCE, Outcome, computed
 from gnomon.serve.tools.wishes import CodeWish, refused
 
 NAME = "code_interpreter"
@@ -33,7 +33,8 @@ TOOL = Tool(
     name=NAME,
     description="Runs Python 3 code and returns what it prints and the value of its last line. "
     "Names and the files in the current folder stay for the next call. There is no network. "
-    "Use it for arithmetic, dates, statistics and tables; print what you need to know.",
+    "Use it for arithmetic, dates, statistics and tables. Print each result as a whole sentence "
+    "that says what it is, such as print(f'The mean of the five values is {mean:.2f}.').",
     parameters={
         "type": "object",
         "properties": {"code": {"type": "string", "description": "Python source."}},
@@ -169,10 +170,11 @@ class CodeTool:
         given = self._container is not None and bool(self._container.given)
         return Outcome(
             call_id=call_id,
-            source=NAME,
+            source=CODE_SOURCE,
             title="Computed by code that the language model wrote",
             text="\n".join(told),
             evidence=computed(ran.output, code) if ran.ended == "done" else "",
+            made_now=True,
             origin=ORIGIN if given else "",
         )
 
