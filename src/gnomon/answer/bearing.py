@@ -70,6 +70,21 @@ _QUANTITIES = tuple(
         ("money price fare fee salary sum", ""),
     )
 )
+# Words by which one state is told, in several languages; `kindred` has opposites besides.
+_MEANS = tuple(
+    frozenset(stem(w) for w in group.split())
+    for group in (
+        "finish finished complete completed completion done due ready fertig terminé",
+        "collect collected collection raise raised gather gathered give given brought donors "
+        "donated donations gespendet",
+        "lead leads head heads charge chair chairs director appointed appoint leitet dirige",
+        "open opened reopened closed close shut offen geöffnet gesperrt geschlossen zu frei ouvert "
+        "fermé abierto cerrado",
+        "warning warn warnings alert alerts warnung alerte alerta",
+    )
+)
+# What can go back and forth, so that "again" tells it.
+_REVERSIBLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "forc", "allow")))
 _PASSABLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "allow", "safe")))
 _TOLD = 0.4
 _SINGLED = 0.6
@@ -89,9 +104,12 @@ def comes(text: str) -> bool:
 def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]:
     """The words for states among `terms` that `text` answers: `open` by `closed`, or by `again`."""
     changes = bool(_CHANGES.search(text))
-    return frozenset(
-        t for t in terms if t not in held and (k := kindred(t)) and (changes or k & held)
-    )
+
+    def answers(term: str) -> bool:
+        means = kindred(term).union(*(group for group in _MEANS if term in group))
+        return bool(means & held) or (changes and term in _REVERSIBLE)
+
+    return frozenset(t for t in terms if t not in held and answers(t))
 
 
 def measured(terms: Iterable[str], text: str) -> frozenset[str]:

@@ -211,13 +211,17 @@ def _candidates(
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
-        title = stems(heading(passage)) | _lead(passage)
+        lead = _lead(passage)
+        title = stems(heading(passage)) | lead
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         said = [passage.text[s.start : s.end] for s in cut]
         held = [h | measured(plan.terms, t) for h, t in zip(held, said, strict=True)]
         if plan.state:
             held = [h | stood_for(plan.terms, t, h) for h, t in zip(held, said, strict=True)]
+            # "Meanwhile Ada Ferrow leads it": what that is, the item's first sentence says.
+            spoken_of = lead.intersection(plan.terms)
+            held = [h | spoken_of if h.intersection(plan.terms) else h for h in held]
         time = time_of(passage.document)
         orders = not how_to and passage.document.kind != "alert"
         for j, span in enumerate(cut):

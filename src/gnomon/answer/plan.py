@@ -167,12 +167,13 @@ _SAYS_NOTHING = frozenset(
     "happening happens change changed changes new news going last past morning evening week lately "
     "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
     "monday tuesday wednesday thursday friday saturday sunday "
-    "long far old tall big large often kind type sort moment".split()
+    "long far old tall big large often kind type sort moment apply applies applied".split()
 )
 """Words that ask without saying what about."""
 _KIND = re.compile(
     r"\b(?:what|which|welche[mnrs]?|quelle?|qu[eé])\s(?:exact )?(?P<kind>year|month|week|day|date|"
-    r"weekday|hour|time|sum|amount|number|jahr|monat|tag|datum|année|mois|jour|date|año|mes|día)\b",
+    r"weekday|hour|time|sum|amount|number|jahr|monat|tag|datum|année|mois|jour|date|año|mes|día)\b"
+    r"|\b(?:what|which)\b(?: (?!of\b)\w+){0,3} (?P<scale>level(?! of\b)|status|stage)\b",
     re.IGNORECASE,
 )
 """What names the kind of answer: "in which year" wants a year told, not the word."""
@@ -194,7 +195,7 @@ def plan(question: Question, now: datetime) -> Plan:
     if said:
         notes.append(said)
     told = [w for w in content(asked) if fold(w.text) not in _SAYS_NOTHING]
-    kinds = {match.start("kind") for match in _KIND.finditer(asked)}
+    kinds = {match.start(name) for match in _KIND.finditer(asked) for name in ("kind", "scale")}
     own = [w for w in told if w.start not in kinds] or told
     carried = _carried(asked, own, question.history)
     if carried:

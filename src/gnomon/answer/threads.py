@@ -1,7 +1,7 @@
 """Finished answers, and the conversations that they form, in one SQLite file.
 
 What an answer cites is pinned in the record for as long as the answer is kept, so that retention
-cannot take a citation's words away.
+cannot take a citation's words away. A purge can, and then they go from here, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import apsw
 import msgspec
 
+from gnomon.answer import purged
 from gnomon.answer.base import Turn
 from gnomon.clock import from_us, to_us
 from gnomon.errors import StoreError
@@ -116,15 +117,19 @@ class Threads:
         *,
         limit: int = 100_000,
         shown: Callable[[Answer], object] = lambda answer: None,
+        is_purged: Callable[[str, int], bool] = lambda key, version: False,
     ) -> None:
         """Open or create the store at `path`. Raises StoreError.
 
         `shown` is told of every stored answer that is read again, in the reader's thread.
+        `is_purged` tells whether a document (key, version) may not be shown any more: its words
+        are then removed from the answers that are read, for good.
         """
         self._path = path
         self._pins = pins
         self._limit = limit
         self._shown = shown
+        self._is_purged = is_purged
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +234,7 @@ class Threads:
             "ORDER BY number DESC LIMIT ?2",
             (before_id, max(0, min(limit, 1_000))),
         )
-        return [self._stored(row) for row in rows]
+        return [self._current(self._stored(row)) for row in rows]
 
     def history(self, id: str, owner: str | None = None) -> tuple[Turn, ...]:
         """The turns that end with `id`, oldest first, at most 20; empty if unknown."""
@@ -354,9 +359,43 @@ class Threads:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise self._damaged(error) from error
 
+    def sweep(self, after: int = 0, limit: int = 200) -> int:
+        """Remove what was purged from stored answers, `limit` of them after number `after`.
+
+        Returns the number to go on from, 0 once all were looked at.
+        """
+        rows = self._read(
+            f"SELECT {_ANSWER}, number FROM answer WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+        for row in rows:
+            self._current(self._stored(row))
+        return int(rows[-1][-1]) if len(rows) == limit else 0
+
     def _again(self, stored: Stored) -> Stored:
+        stored = self._current(stored)
         self._shown(stored.answer)
         return stored
+
+    def _current(self, stored: Stored) -> Stored:
+        """The answer without what was purged, here and on the disk."""
+        gone = {version for version in purged.shown(stored.answer) if self._is_purged(*version)}
+        if not gone:
+            return stored
+        answer, response = purged.without(stored.answer, stored.response, gone)
+        if answer == stored.answer and response == stored.response:
+            return stored
+        packed = (msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
+        words = f"{answer.question}\n{answer.text}"
+        try:
+            with self._lock, self._db:
+                self._db.execute(
+                    "UPDATE answer SET answer = ?, response = ? WHERE id = ?", (*packed, stored.id)
+                )
+                self._db.execute("UPDATE said SET words = ? WHERE id = ?", (words, stored.id))
+        except apsw.Error as error:
+            raise self._damaged(error) from error
+        return msgspec.structs.replace(stored, answer=answer, response=response)
 
     def _release(self, ids: Sequence[str]) -> None:
         if self._pins is not None:

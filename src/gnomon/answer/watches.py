@@ -30,6 +30,8 @@ from gnomon.record.base import Entry
 
 MAX_WATCHES = 200
 """For each owner."""
+MAX_EVENTS = 500
+"""Kept of each watch; the oldest make way."""
 SETTLE_S = 8.0
 """How long after the first piece of news a question is asked again."""
 _READ_CHARS = 4_000
@@ -106,7 +108,13 @@ class WatchStore:
             ("INSERT INTO event VALUES (?, ?, ?)", (watch.id, e.n, msgspec.msgpack.encode(e)))
             for e in events
         )
-        self._db.write(kept, *told)
+        oldest = watch.events - MAX_EVENTS
+        gone = self._db.read("SELECT n FROM event WHERE watch = ? AND n <= ?", (watch.id, oldest))
+        forget = ("DELETE FROM event WHERE watch = ? AND n <= ?", (watch.id, oldest))
+        self._db.write(kept, *told, forget)
+        if self._pins is not None:
+            for (n,) in gone:
+                self._pins.unpin(f"{watch.id}/{n}")
 
     def get(self, id: str, owner: str | None = None) -> Watch | None:
         """The watch; None if there is none, or it is not the owner's."""
