@@ -52,6 +52,7 @@ from gnomon.models.remote import endpoint
 from gnomon.models.served import Served, embedded
 from gnomon.models.static import StaticVectors
 from gnomon.net.door import Door
+from gnomon.record.base import Life
 from gnomon.record.store import SqliteRecord
 from gnomon.sandbox.rooms import Rooms
 from gnomon.serve.app import create_app
@@ -396,6 +397,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             settings.home / "answers.db",
             record,
             shown=lambda answer: loop.call_soon_threadsafe(runner.shown, answer),
+            is_purged=lambda key, version: record.version(key, version).life is Life.PURGED,
         )
         stack.callback(threads.close)
         accounts = _accounts(settings, clock)
@@ -442,6 +444,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
                 ("demo", demo.watch(runner)),
                 ("beginning", first),
                 ("files", _expire_files(files, runner, clock)),
+                ("answers", _sweep_answers(threads, clock)),
                 ("sandbox", _proved(rooms)),
             ):
                 stack.push_async_callback(_ended, asyncio.create_task(work, name=name))
@@ -598,6 +601,14 @@ async def _expire_files(files: Files, runner: Runner, clock: Clock) -> None:
             await asyncio.to_thread(files.delete, stored.id)
             await runner.deliver(SOURCE, [Purge(key=key, reason="Expired.") for key in stored.keys])
         await clock.sleep(_EXPIRY_S)
+
+
+async def _sweep_answers(threads: Threads, clock: Clock) -> None:
+    """Take out of all stored answers what was purged, within a day."""
+    after = 0
+    while True:
+        await clock.sleep(_EXPIRY_S)
+        after = await asyncio.to_thread(threads.sweep, after)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

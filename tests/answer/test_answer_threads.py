@@ -13,7 +13,16 @@ import pytest
 from gnomon.answer.threads import MAX_TURNS, Threads
 from gnomon.clock import to_us
 from gnomon.errors import StoreError
-from gnomon.types import Answer, Citation, Sentence, Verdict, VerdictKind
+from gnomon.record.base import Life
+from gnomon.types import (
+    Answer,
+    Citation,
+    Context,
+    Disagreement,
+    Sentence,
+    Verdict,
+    VerdictKind,
+)
 
 WHEN = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -237,4 +246,99 @@ def test_a_store_of_the_first_version_gets_its_conversations(tmp_path: Path) -> 
     threads = Threads(tmp_path / "answers.db")
     assert {c.id: c.answers for c in threads.conversations("local")} == {"a": 2, "c": 1}
     assert threads.history("b")[0].question == "Question 0?"
+    threads.close()
+
+
+def quoting(secret: str, *, also: bool) -> Answer:
+    """Two sentences, each quoting its own document, and a third that rests on both."""
+
+    def cited(number: int, key: str, quote: str) -> Citation:
+        context = Context(relation="answers", key="p", version=1, text=f"{secret} as a parent")
+        return Citation(
+            number=number,
+            key=key,
+            version=1,
+            seq=number,
+            start=0,
+            end=len(quote),
+            quote=quote,
+            title=f"A title about {quote}",
+            context=(context,) if key == "open" else (),
+        )
+
+    verdict = Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
+    both = Sentence(text="Both are near the harbour.", citations=(1, 2), verdict=verdict)
+    return Answer(
+        id="a",
+        question="What is open?",
+        created_at=WHEN,
+        sentences=(
+            Sentence(text=secret, citations=(1,), verdict=verdict),
+            Sentence(text="The ferry sails at nine.", citations=(2,), verdict=verdict),
+            *((both,) if also else ()),
+        ),
+        citations=(cited(1, "gone", secret), cited(2, "open", "The ferry sails at nine.")),
+        closest=cited(3, "gone", secret),
+        disagreements=(
+            Disagreement(
+                sentence=1, other=secret, citation=cited(1, "gone", secret), text=f"Says: {secret}"
+            ),
+        ),
+        notes=(f"One says: {secret}",),
+    )
+
+
+def test_what_was_purged_goes_from_stored_answers_and_from_the_disk(tmp_path: Path) -> None:
+    secret = "Ada Quill lives at 4 Tar Lane."
+    gone: set[str] = set()
+    path = tmp_path / "answers.db"
+    threads = Threads(path, is_purged=lambda key, version: key in gone)
+    text = f"{secret} [1] The ferry sails at nine. [2]"
+    response = {
+        "output": [{"text": text, "annotations": [{"start": text.index("[2]"), "title": secret}]}],
+        "n": 1,
+    }
+    stored_as = quoting(secret, also=True)
+    for id in ("read", "left"):
+        threads.save(id, answer=stored_as, response=response, previous_id=None)
+    kept = threads.get("read")
+    assert kept is not None and kept.answer == stored_as and kept.response == response
+
+    gone |= {"gone", "p"}
+    kept = threads.get("read")
+    assert kept is not None
+    assert secret not in str(kept.answer) and secret not in str(kept.response)
+    assert [s.text.strip() for s in kept.answer.sentences] == [
+        "[purged]",
+        "The ferry sails at nine.",
+        "Both are near the harbour.",
+    ]
+    assert [c.quote.strip() for c in kept.answer.citations] == [
+        "[purged]",
+        "The ferry sails at nine.",
+    ]
+    assert kept.answer.citations[0].key == "gone", "the place that says that it is gone"
+    assert kept.answer.citations[1].context == () and kept.answer.closest is None
+    output = kept.response["output"][0]
+    assert output["text"][output["annotations"][0]["start"] :].startswith("[2]")
+    assert threads.get("read") == kept
+    assert [c.id for c in threads.conversations("local", words="ferry")] == ["left", "read"]
+    assert [c.id for c in threads.conversations("local", words="Tar Lane")] == ["left"]
+
+    assert threads.sweep(limit=1) == 1 and threads.sweep(1, limit=5) == 0
+    assert threads.conversations("local", words="Tar Lane") == []
+    threads.close()
+    assert b"Tar Lane" not in b"".join(p.read_bytes() for p in tmp_path.glob("answers.db*"))
+
+
+def test_a_record_that_knows_nothing_removes_nothing(tmp_path: Path, empty_town: Any) -> None:
+    """A lost or older record is no purge."""
+    record = empty_town.record
+    threads = Threads(
+        tmp_path / "answers.db",
+        is_purged=lambda key, version: record.version(key, version).life is Life.PURGED,
+    )
+    threads.save("a", answer=quoting("A quote", also=False), response={}, previous_id=None)
+    stored = threads.get("a")
+    assert stored is not None and stored.answer == quoting("A quote", also=False)
     threads.close()

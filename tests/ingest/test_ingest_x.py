@@ -104,7 +104,11 @@ async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any) -> None:
         edited = server.edit(bridge, "The Mill Bridge reopens on Saturday at noon.")
         loop = asyncio.get_running_loop()
         shown = partial(loop.call_soon_threadsafe, opened.runner.shown)
-        threads = Threads(opened.home / "answers.db", shown=shown)
+        threads = Threads(
+            opened.home / "answers.db",
+            shown=shown,
+            is_purged=lambda key, n: opened.record.version(key, n).life is Life.PURGED,
+        )
         threads.save("one", answer=answer, response={}, previous_id=None)
 
         def newest() -> Any:
@@ -116,11 +120,15 @@ async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any) -> None:
                 await asyncio.sleep(0.05)
 
         await asyncio.wait_for(read_again(), 15)  # a stored answer is shown once more
-        threads.close()
         assert newest().text == "The Mill Bridge reopens on Saturday at noon."
         assert opened.record.get(f"x:{ferry}").life is Life.ALIVE  # nothing has shown it
-        assert (await ask(opened, "What does the ferry to Saltmarsh Quay cost?")).citations
+        answer = await ask(opened, "What does the ferry to Saltmarsh Quay cost?")
+        threads.save("two", answer=answer, response={}, previous_id=None)
         await until(lambda: opened.record.get(f"x:{ferry}").life is Life.PURGED)
+        stored = await asyncio.to_thread(threads.get, "two")
+        assert stored is not None and "four crowns" in answer.text
+        assert "four crowns" not in str(stored.answer)
+        threads.close()
 
 
 async def test_without_a_key_the_source_says_so(house: Any) -> None:
