@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from gnomon.answer import watches
 from gnomon.answer.base import Question
 from gnomon.answer.diff import Differ
-from gnomon.answer.watches import SETTLE_S, Watching, WatchStore
+from gnomon.answer.watches import SETTLE_S, WatchEvent, Watching, WatchStore
 from gnomon.clock import RandomIds
 from gnomon.errors import ContentError, StoreError
 from gnomon.record.base import Entry
@@ -137,6 +139,21 @@ async def test_watches_outlive_the_process_and_release_what_they_cite(
         assert again.list() == [] and again.events(watch.id) == []
     finally:
         again.close()
+
+
+async def test_the_oldest_changes_make_way_and_let_go(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "MAX_EVENTS", 2)
+    let_go: list[str] = []
+    monkeypatch.setattr(house.store._pins, "unpin", let_go.append)
+    watch = await house.watching.add(Question(text=ASKED), "local")
+    now = house.town.clock.now()
+    for n in range(1, 5):
+        watch = msgspec.structs.replace(watch, events=n)
+        house.store.save(watch, WatchEvent(n=n, at=now, since=now, summary=f"{n}", changes=()))
+    assert [event.n for event in house.store.events(watch.id)] == [4, 3]
+    assert let_go == [f"{watch.id}/1", f"{watch.id}/2"]
 
 
 async def test_what_cannot_be_watched_is_refused(house: Any, tmp_path: Path) -> None:

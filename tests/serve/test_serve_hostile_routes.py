@@ -322,6 +322,7 @@ BEYOND_READERS = [
     ("DELETE", "/v1/users/root"),
     ("GET", "/v1/audit"),
     ("POST", "/v1/sources"),
+    ("GET", "/v1/sources.opml"),
     ("DELETE", "/v1/sources/x"),
     ("PATCH", "/v1/sources/x"),
     ("POST", "/v1/files"),

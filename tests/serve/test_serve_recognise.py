@@ -54,3 +54,19 @@ async def test_the_secrets_that_a_connector_can_use_are_named(house: Any) -> Non
     (source,) = said["sources"]
     assert source["type"] == "x"
     assert {"bearer_token", False} <= set(source["keys"][0].values())
+
+
+async def test_followed_feeds_are_exported_for_other_readers(house: Any) -> None:
+    async with house.client() as http:
+        for address in ("https://www.example.org/a?x=1&y=2", "https://www.example.org/b"):
+            body = {"url": address, "title": "A <b>"} if "a?" in address else {"url": address}
+            made = await http.post("/v1/sources", json=body)
+            assert made.status_code == 201, made.text
+        exported = await http.get("/v1/sources.opml")
+        assert exported.headers["content-type"].startswith("text/x-opml")
+        assert "gnomon.opml" in exported.headers["content-disposition"]
+        listed = await http.post("/v1/sources/recognise", json={"text": exported.text})
+        assert {one["url"] for one in listed.json()["sources"]} == {
+            "https://www.example.org/a?x=1&y=2",
+            "https://www.example.org/b",
+        }

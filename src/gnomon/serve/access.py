@@ -45,6 +45,7 @@ _NEEDS = (
     ("*", "/v1/settings", "admin"),
     ("*", "/metrics", "read"),
     ("*", "/v1/memory", "ask"),
+    ("*", "/v1/sources.opml", "sources"),  # Addresses of feeds may hold what is private.
     ("W", "/v1/sources", "sources"),
     ("W", "/v1/files", "files"),
     ("W", "/v1/vector_stores", "files"),

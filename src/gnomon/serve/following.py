@@ -23,7 +23,7 @@ from gnomon.serve.search import Moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event
 from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
-from gnomon.sources.opml import read_opml
+from gnomon.sources.opml import read_opml, write_opml
 from gnomon.types import RELIABILITY, SourceConfig
 
 router = APIRouter(tags=["Sources"], route_class=JsonRoute)
@@ -108,6 +108,16 @@ async def add_source(body: NewSource, request: Request) -> Response:
         )
     await services.runner.add(config)
     return JsonResponse(_described(services, config), status_code=201)
+
+
+@router.get("/v1/sources.opml", summary="Export the followed feeds")
+async def export_sources(request: Request) -> Response:
+    """An OPML list for other readers. Sources that are no feeds have no place in it."""
+    services = services_of(request)
+    configs = await asyncio.to_thread(services.record.sources)
+    body = write_opml(configs, title="Followed by Gnomon", now=services.clock.now())
+    headers = {"content-disposition": 'attachment; filename="gnomon.opml"'}
+    return Response(body, media_type="text/x-opml", headers=headers)
 
 
 @router.post("/v1/sources/recognise", summary="Look what a text would follow")

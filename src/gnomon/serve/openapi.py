@@ -29,6 +29,7 @@ _TYPES: dict[tuple[str, str], tuple[str, ...]] = {
     ("get", "/v1/changes"): (_SSE,),
     ("get", "/v1/documents/{key}"): (_JSON, "text/html"),
     ("get", "/v1/runs/{id}/events"): (_SSE,),
+    ("get", "/v1/sources.opml"): ("text/x-opml",),
     ("get", "/v1/watches/{id}/stream"): (_SSE,),
     ("post", "/v1/responses"): (_JSON, _SSE),
     ("get", "/v1/responses/{response_id}"): (_JSON, _SSE),
