@@ -162,7 +162,7 @@ async def test_pings_are_answered() -> None:
 
 
 async def test_a_quiet_server_that_answers_pings_is_heard(monkeypatch: Any) -> None:
-    monkeypatch.setattr(net_socket, "PING_S", 0.05)
+    monkeypatch.setattr(net_socket, "PING_S", 0.25)
     release = asyncio.Event()
 
     async def talk(peer: ServerConnection) -> None:
@@ -175,12 +175,12 @@ async def test_a_quiet_server_that_answers_pings_is_heard(monkeypatch: Any) -> N
         server(talk, ping_interval=None) as (door, url),
         door.socket(url, idle_s=5) as socket,
     ):
-        asyncio.get_running_loop().call_later(0.4, release.set)
+        asyncio.get_running_loop().call_later(0.9, release.set)
         assert await anext(aiter(socket)) == "at last"
 
 
 async def test_answers_to_pings_are_not_messages(monkeypatch: Any) -> None:
-    monkeypatch.setattr(net_socket, "PING_S", 0.05)
+    monkeypatch.setattr(net_socket, "PING_S", 0.25)
 
     async def talk(peer: ServerConnection) -> None:
         await peer.wait_closed()
@@ -188,7 +188,7 @@ async def test_answers_to_pings_are_not_messages(monkeypatch: Any) -> None:
     async with (
         asyncio.timeout(10),
         server(talk, ping_interval=0.05) as (door, url),
-        door.socket(url, idle_s=0.3) as socket,
+        door.socket(url, idle_s=0.6) as socket,
     ):
         _, error = await end_of(socket)
     assert error.code == "net.timeout" and "no message" in error.message
