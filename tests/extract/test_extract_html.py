@@ -84,8 +84,8 @@ def test_an_article_and_what_it_says_about_itself() -> None:
     [
         ("<meta property=article:published_time content=2026-11-18T10:00Z>", 18, "meta"),
         ("<meta name=DC.date.issued content=2026-11-17>", 17, "meta"),
-        ("<script type='application/ld+json'>{broken</script>", 16, "htmldate"),
-        ("<meta property=article:published_time content=2031-01-01T00:00Z>", 16, "htmldate"),
+        ("<script type='application/ld+json'>{broken</script>", 16, "byline"),
+        ("<meta property=article:published_time content=2031-01-01T00:00Z>", 16, "byline"),
     ],
 )
 def test_dates_by_trust(head: str, day: int, source: str) -> None:
@@ -208,6 +208,8 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "digits": lambda: "<p>" + "1" * MEG,
     "dates": lambda: "<p>" + "2019-01-01 " * (MEG // 11),
     "years": lambda: "<p>" + "© 2019 " * (MEG // 8),
+    "dated": lambda: "Nov 5, 2019 " * 30_000 + "<time datetime=2019-01-01> </time>" * 14_000,
+    "bylines": lambda: "<p class=date>5. Mai 2019" * 14_000,
     "times": lambda: "<time class=entry-date>foo</time>" * (MEG // 34),
     "blank": lambda: "<p>" + " " * MEG + "x",
     "nbsp": lambda: "<p>a" + "\u00a0" * (MEG // 2) + "x",
@@ -308,12 +310,12 @@ def day_scores(data: Callable[[str], Path], step: int) -> tuple[float, float]:
         for row in gold:
             file = archive.extractfile(f"pages/{row['id']}")
             assert file is not None
-            moment = extract_page(file.read(), url="http://x.example/", now=NOW).published_at
+            found = extract_page(file.read(), url="http://x.example/", now=NOW).published_day
             day = datetime.fromisoformat(row["date"]).date()
-            if moment is None:
+            if found is None:
                 continue
-            right += moment.date() == day
-            wrong += abs((moment.date() - day).days) > 1
+            right += found == day
+            wrong += abs((found - day).days) > 1
     return right / len(gold), wrong / len(gold)
 
 
@@ -325,4 +327,4 @@ def test_days_are_found(data: Callable[[str], Path]) -> None:
 @pytest.mark.slow
 def test_days_are_found_everywhere(data: Callable[[str], Path]) -> None:
     right, wrong = day_scores(data, 1)
-    assert right >= 0.89 and wrong <= 0.06
+    assert right >= 0.91 and wrong <= 0.05

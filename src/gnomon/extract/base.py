@@ -14,7 +14,7 @@ raise ContentError and nothing else, whatever the bytes are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -88,9 +88,16 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     site: str = ""
     """Name of the site."""
     published_at: datetime | None = None
+    published_day: date | None = None
+    """The day of `published_at` in the publisher's own zone, as far as the page tells it.
+
+    From the claim's own offset; for a moment in UTC from the address or the by-line, if somewhere
+    on earth it was that day at that moment; else the day in UTC. None if undated.
+    """
     updated_at: datetime | None = None
     date_source: str = ""
-    """Where `published_at` comes from: `json-ld`, `meta`, `htmldate`; empty if undated."""
+    """Where `published_at` comes from: `json-ld`, `meta`, `byline` (a day marked or labelled on the
+    page), `htmldate`; empty if undated."""
     links: tuple[str, ...] = ()
     """Absolute http(s) links of the page, without repeats, in order."""
     feeds: tuple[str, ...] = ()

@@ -61,15 +61,24 @@ class Dates:
 
 
 def parse_date(text: str) -> datetime | None:
-    """An ISO 8601 or RFC 5322 date as an aware UTC datetime, or None."""
+    """An ISO 8601 or RFC 5322 date as an aware UTC datetime, or None. Without a zone it is UTC."""
+    moment = read_date(text)
+    try:
+        return _utc(moment) if moment is not None else None
+    except OverflowError:
+        return None
+
+
+def read_date(text: str) -> datetime | None:
+    """An ISO 8601 or RFC 5322 date in the zone in which it is written, or None."""
     iso = _FRACTION.sub(r"\1", text.strip().replace(" UTC", "Z"))
     for candidate in (iso, _SHORT_ZONE.sub(lambda m: f"{m[1]}:{m[2] or '00'}", iso)):
         try:
-            return _utc(datetime.fromisoformat(candidate))
+            return datetime.fromisoformat(candidate)
         except (ValueError, OverflowError):
             continue
     try:
-        return _utc(parsedate_to_datetime(text))
+        return parsedate_to_datetime(text)
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
 

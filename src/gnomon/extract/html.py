@@ -17,7 +17,14 @@ from gnomon.errors import ContentError
 from gnomon.extract.base import FUTURE_TOLERANCE, Page
 from gnomon.extract.dates import Dates
 from gnomon.extract.encoding import decode
-from gnomon.extract.metadata import Claims, alternate_feeds, base_url, read_claims, search_date
+from gnomon.extract.metadata import (
+    Claims,
+    alternate_feeds,
+    base_url,
+    local_day,
+    read_claims,
+    search_date,
+)
 from gnomon.extract.text import clean_text, detect_lang, overmarked, parse_html, visible
 from gnomon.extract.urls import absolute, canonical_url
 
@@ -91,7 +98,8 @@ def extract_page(
     base = base_url(tree, url)
     links, feeds = _links(tree, base), alternate_feeds(tree, base)
     if claims.published_at is None and not large:
-        search_date(claims, tree, now=now, dates=dates)  # which also reads scripts
+        search_date(claims, tree, url=url, now=now, dates=dates)  # which also reads scripts
+    local_day(claims, tree, url=url, large=large)
     _drop_code(tree)
     text = _text(tree, notes, large=large or overmarked("".join(tree.itertext())))
     notes.update(dates.notes)
@@ -115,6 +123,7 @@ def _page(
         lang=detect_lang(text or claims.title, claims.lang),
         site=claims.site,
         published_at=claims.published_at,
+        published_day=claims.published_day,
         updated_at=claims.updated_at,
         date_source=claims.date_source,
         links=links,

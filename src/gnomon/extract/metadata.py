@@ -1,6 +1,6 @@
-"""What a page says about itself: JSON-LD, OpenGraph, meta tags, and htmldate where they are silent.
+"""What a page says about itself: JSON-LD, OpenGraph, meta tags, else what stands on the page.
 
-Order of trust for dates: JSON-LD, meta tags, then what htmldate finds in markup and text.
+Order of trust for dates: JSON-LD, meta tags, the day written on the page, then what htmldate finds.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
 from lxml import etree
 
-from gnomon.extract.dates import Dates, parse_date
+from gnomon.extract.bylines import Rank, days_on
+from gnomon.extract.dates import Dates, parse_date, read_date
 from gnomon.extract.text import html_to_text, one_line
 from gnomon.extract.urls import absolute, same_site
+from gnomon.extract.written import day_in_path, days_in, plain_digits
 
 _MAX_SCRIPTS = 20
 _MAX_JSON_CHARS = 500_000
@@ -50,6 +52,9 @@ _BYLINES = etree.XPath(
 )
 _BY = re.compile(r"^\s*(by|von|par|por|di|от)\b[:\s]+", re.IGNORECASE)
 
+_WEST, _EAST = timedelta(hours=12), timedelta(hours=14)
+"""How far the clocks of the earth go behind and ahead of UTC."""
+
 logging.getLogger("htmldate").setLevel(logging.ERROR)
 
 
@@ -62,6 +67,7 @@ class Claims(msgspec.Struct, kw_only=True):
     lang: str = ""
     canonical: str = ""
     published_at: datetime | None = None
+    published_day: date | None = None
     updated_at: datetime | None = None
     date_source: str = ""
 
@@ -107,27 +113,99 @@ def _date(claims: Claims, metas: dict[str, str], linked: dict[str, Any], dates: 
         ("meta", [metas.get(key, "") for key in _PUBLISHED]),
     )
     for source, texts in sources:
-        moment = next(filter(None, map(dates.of_text, filter(None, texts))), None)
-        if moment is not None:
-            claims.published_at, claims.date_source = moment, source
+        for text in filter(None, texts):
+            moment = dates.of_text(text)
+            if moment is not None:
+                claims.published_at, claims.date_source = moment, source
+                claims.published_day = _day_as_written(text)
+                break
+        if claims.date_source:
             break
     updates = [_text(linked.get("dateModified")), *(metas.get(key, "") for key in _UPDATED)]
     claims.updated_at = next(filter(None, map(dates.of_text, filter(None, updates))), None)
 
 
-def search_date(claims: Claims, tree: etree._Element, *, now: datetime, dates: Dates) -> None:
-    """Let htmldate look for the day of an undated page, in markup and text.
+def _day_as_written(text: str) -> date | None:
+    """The publisher's day, unless the text is a moment in UTC, which does not tell it."""
+    written = read_date(text.strip()[:100])
+    return None if written is None or _in_utc(written) else written.date()
 
-    It gets a tree, never text: a text that looks like an address it would fetch.
+
+def local_day(claims: Claims, tree: etree._Element, *, url: str, large: bool) -> None:
+    """Find the publisher's own day where the claimed moment is in UTC.
+
+    The address (also the canonical one, of whatever site) and the by-line are asked, and believed
+    if somewhere on earth it was that day at that moment.
     """
+    moment = claims.published_at
+    if moment is None or claims.published_day is not None:
+        return
+    possible = {(moment + offset).date() for offset in (-_WEST, timedelta(0), _EAST)}
+    for link in (url, *_own_links(tree)):
+        day = day_in_path(link)
+        if day in possible:
+            claims.published_day = day
+            return
+    found = () if large else days_on(tree, claims.lang).best()
+    written = (f.day for f in found if f.rank < Rank.UPDATED and not _in_utc(f.moment))
+    claims.published_day = next((day for day in written if day in possible), moment.date())
+
+
+def _in_utc(moment: datetime | None) -> bool:
+    """Whether it is a moment in UTC, and no day in the disguise of its first second."""
+    return moment is not None and moment.utcoffset() == timedelta(0) and moment.time() != time.min
+
+
+def search_date(
+    claims: Claims, tree: etree._Element, *, url: str, now: datetime, dates: Dates
+) -> None:
+    """Look for the day of an undated page on the page itself.
+
+    htmldate is asked last. It gets a tree, never text: a text that looks like an address it would
+    fetch.
+    """
+    for found in days_on(tree, claims.lang).best():
+        midnight = datetime.combine(found.day, time.min)
+        moment = dates.possible(_aware(found.moment or midnight))
+        if moment is not None:
+            claims.published_at = moment
+            claims.published_day = None if _in_utc(found.moment) else found.day
+            claims.date_source = "updated" if found.rank == Rank.UPDATED else "byline"
+            return
     from htmldate import find_date  # here, because it costs the start of the program
 
-    found = find_date(
-        tree, extensive_search=True, original_date=True, max_date=now.replace(tzinfo=None)
+    text = find_date(
+        tree,
+        extensive_search=True,
+        original_date=True,
+        max_date=now.replace(tzinfo=None),
+        url=url if day_in_path(url) else None,
     )
-    moment = dates.possible(parse_date(found) if found else None)
-    if moment is not None:
-        claims.published_at, claims.date_source = moment, "htmldate"
+    moment = dates.possible(parse_date(text) if text else None)
+    if moment is not None and not _is_rounded(moment.date(), tree):
+        claims.published_at, claims.published_day = moment, moment.date()
+        claims.date_source = "htmldate"
+
+
+def _is_rounded(day: date, tree: etree._Element) -> bool:
+    """Whether a first of the month is only htmldate's word for a month or a year."""
+    if day.day != 1:
+        return False
+    markup = plain_digits(etree.tostring(tree, encoding="unicode")[:_MAX_JSON_CHARS])
+    return all(written.day != day for written in days_in(markup))
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _own_links(tree: etree._Element) -> list[str]:
+    """The addresses that the page gives as its own, canonical and OpenGraph."""
+    links = [
+        e.get("href", "") for e in tree.iter("link") if e.get("rel", "").lower() == "canonical"
+    ]
+    metas = [e.get("content", "") for e in tree.iter("meta") if e.get("property") == "og:url"]
+    return [*links[:2], *metas[:2]]
 
 
 # -- meta tags and markup --------------------------------------------------------

@@ -1,0 +1,277 @@
+"""The day of publication as it stands on the page: marked, labelled, or in the by-line.
+
+Comments, related stories, menus and the foot of the page are left out: their dates are not the
+page's. A day under a word such as "updated" is never taken as the day of publication.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date, datetime
+from enum import IntEnum
+
+import msgspec
+from lxml import etree
+
+from gnomon.extract.dates import read_date
+from gnomon.extract.written import days_in, plain_digits
+
+_MAX_ELEMENTS = 15_000
+_MAX_BLOCK_CHARS = 200
+"""Longer runs of text are prose, whose dates are of what it tells."""
+_MAX_FOUND = 100
+_MAX_TITLES = 3
+_GAP_CHARS = 40
+_MAX_NAME_CHARS = 500
+_BEFORE_TITLE, _AFTER_TITLE = 15, 60
+"""Elements before and after a title among which its by-line stands."""
+_MARKS = ("datePublished", "dateModified")
+_ANOTHER = re.compile(r"\d{4}|[.!?]\s")
+_AWAY = re.compile(
+    r"comment|kommentar|coment[aá]r|disqus|respond|repl(?:y|ies)|related|sidebar|side-bar|widget"
+    r"|recent|popular|archiv|recommend|trending|most-?read|footer|breadcrumb|calend[ae]r|newsletter"
+    r"|promo|teaser|ticker|slider|similar|(?:^|[\s_-])(?:nav|menu|ads?)(?:$|[\s_-])|carousel|read-?more|also-?read",
+    re.IGNORECASE,
+)
+_AWAY_TAGS = {"aside", "footer", "nav", "form", "select", "button", "textarea", "blockquote"}
+_SILENT_TAGS = {"script", "style", "noscript", "template", "svg", "iframe", "head", "figure"}
+_INLINE_TAGS = {
+    *("a", "abbr", "acronym", "b", "bdi", "big", "cite", "em", "font", "i", "ins", "label"),
+    *("mark", "nobr", "small", "span", "strong", "sup", "time", "u", "wbr", "dt", "dd"),
+}
+_CUES = re.compile(
+    r"(?<!status-)publi(?:sh|e|é|k|c[ao])|posted|postdate|entry-?date|by-?line|date-?line"
+    r"|(?:^|[\s_-])(?:date|datum|fecha|data)(?:$|[\s_-])|[a-z]-?date$|date-?time|timestamp|-time$"
+    r"|autor|author|meta-?info|(?:post|entry|article)-?meta",
+    re.IGNORECASE,
+)
+_BY = re.compile(
+    r"(?:by|von|par|por|di|door|af|av|od|przez|autora?|от|автор|da|oleh|bởi)[\s:]", re.IGNORECASE
+)
+_PUBLISHED = (
+    r"publi(?:shed|cation|ziert|é|ée|cad[oa]|cação|cación|kacji|kováno|kované|cerad|ceret"
+    r"|cat|sert)|published|posted|date posted|release date|issued|veröffentlich\w*"
+    r"|erschienen|erstellt|eingestellt|paru|mise? en ligne|posté|pubblicat[oa]"
+    r"|pubblicazione|postado|gepubliceerd|geplaatst|opublikowan\w*|dodan[oay]|dodania"
+    r"|zveřejněno|zverejnené|vydáno|опубликован\w*|публикации|размещен\w*|опубліковано"
+    r"|публікації|публикуван\w*|yayınlan\w*|yayım\w*|eklenme|udgivet|offentliggjort"
+    r"|julkaistu|közzétéve|megjelent|postat|δημοσι\w+|diterbitkan|dipublikasikan|xuất bản"
+    r"|ngày đăng|đăng ngày|公開日?|掲載日?|投稿日?|配信日?|公開日時"
+    r"|发布\w{0,4}|發布\w{0,4}|發佈\w{0,4}"
+    r"|发表\w{0,4}|發表\w{0,4}|입력|등록일?|게재|تاريخ النشر|نشر|פורסם|انتشار|เผยแพร่|प्रकाशित"
+)
+_UPDATED = (
+    r"updated?|modified|edited|revised|revision|reviewed|aktualisier\w*|letzte änderung"
+    r"|geändert|überarbeitet|stand\b|mise? à jour|modifié|actualis\w*|actualiza\w*"
+    r"|modificad[oa]|atualiza\w*|aggiorna\w*|modifica|bijgewerkt|gewijzigd"
+    r"|zaktualizowan\w*|aktualiz\w*|обновлен\w*|изменен\w*|оновлен\w*|güncelle\w*"
+    r"|uppdatera\w*|ändrad|opdater\w*|oppdater\w*|endret|päivitetty|muokattu|frissít\w*"
+    r"|actualizat|ενημερ\w+|ενημέρ\w+|diperbarui|cập nhật|更新日?時?間?|最終更新|수정|تحديث|עודכן"
+    r"|แก้ไข"
+)
+_LABELS = re.compile(
+    rf"(?<![A-Za-z])(?:(?P<updated>{_UPDATED})|(?P<published>{_PUBLISHED}))", re.IGNORECASE
+)
+
+
+class Rank(IntEnum):
+    """How plainly the page says that this is its day, the plainest first."""
+
+    MARKED = 1
+    """itemprop=datePublished, or `<time pubdate>`."""
+    LABELLED = 2
+    """Under a word such as "published"."""
+    TIMED = 3
+    """A `<time>` with a machine's date, outside comments."""
+    BYLINE = 4
+    """In an element whose name speaks of date, author or publication."""
+    UPDATED = 5
+    """Under a word such as "updated": known, but no day of publication."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A day on the page; the moment too where it is given."""
+
+    rank: Rank
+    day: date
+    moment: datetime | None = None
+    place: str = ""
+    """Tag and class of the element in which it stands."""
+    position: int = 0
+    """How many elements come before it."""
+
+
+class _Block(msgspec.Struct):
+    """Text between two breaks of a line, and the element in which it begins."""
+
+    element: etree._Element
+    text: list[str] = []
+    chars: int = 0
+
+
+class DaysOn(msgspec.Struct, frozen=True):
+    """The days of a page in its order, and where its headings of the first level stand."""
+
+    found: list[Found]
+    titles: list[int]
+
+    def best(self) -> Iterator[Found]:
+        """The days that can be the page's own, the likeliest first.
+
+        A `<time>` or by-line far from the title counts only if nothing like it tells another day:
+        else it is one of a list.
+        """
+        days = defaultdict(set)
+        for one in self.found:
+            days[one.place].add(one.day)
+        sure = [one for one in self.found if one.rank not in (Rank.TIMED, Rank.BYLINE)]
+        unsure = [one for one in self.found if one.rank in (Rank.TIMED, Rank.BYLINE)]
+        near = [one for one in unsure if self._is_near(one)]
+        far = [one for one in unsure if not self._is_near(one) and len(days[one.place]) == 1]
+        # Sorting is stable: the page's order decides within a rank.
+        yield from sorted((one for one in sure if one.rank != Rank.UPDATED), key=_rank)
+        yield from sorted(near, key=_rank)
+        yield from sorted(far, key=_rank)
+        yield from (one for one in sure if one.rank == Rank.UPDATED)
+
+    def _is_near(self, one: Found) -> bool:
+        return any(-_BEFORE_TITLE <= one.position - title <= _AFTER_TITLE for title in self.titles)
+
+
+def _rank(found: Found) -> Rank:
+    return found.rank
+
+
+def days_on(tree: etree._Element, lang: str) -> DaysOn:
+    """The days that the page calls its own, or that stand where such a day stands."""
+    found: list[Found] = []
+    titles: list[int] = []
+    before = ""
+    for block, element, position in _walk(tree):
+        text = plain_digits(" ".join("".join(block.text).split())) if block is not None else ""
+        if element is not None and element.tag == "h1":
+            titles = [*titles, position][:_MAX_TITLES]
+        elif element is not None:
+            found += _machine_read(element, f"{before} {text}", position)
+        elif text and block is not None:
+            found += _in_text(text, block, before, lang, position)
+            before = text[-_GAP_CHARS:]
+        if len(found) >= _MAX_FOUND:
+            break
+    return DaysOn(found[:_MAX_FOUND], titles)
+
+
+def _walk(
+    tree: etree._Element,
+) -> Iterator[tuple[_Block | None, etree._Element | None, int]]:
+    """Blocks of text; and, with the block so far, titles and what carries a date for machines."""
+    kept = {
+        above
+        for _, h1 in zip(range(_MAX_TITLES), tree.iter("h1"), strict=False)
+        for above in (h1, *h1.iterancestors())
+    }
+    block: _Block | None = None
+    walker = etree.iterwalk(tree, events=("start", "end"))
+    elements = 0
+    for event, element in walker:
+        tag = element.tag
+        inline = tag in _INLINE_TAGS
+        if not inline and block is not None:
+            yield block, None, elements
+            block = None
+        if event == "start":
+            elements += 1
+            if elements > _MAX_ELEMENTS:
+                break
+            if tag in _SILENT_TAGS or _is_away(element, kept):
+                walker.skip_subtree()
+                continue
+            if tag in ("h1", "time") or element.get("itemprop") in _MARKS:
+                yield block, element, elements
+            inside, text = element, element.text
+        else:
+            parent = element.getparent()
+            if parent is None:
+                continue
+            inside, text = parent, element.tail
+        if text and not text.isspace():
+            if block is None:
+                block = _Block(inside)
+            if block.chars <= _MAX_BLOCK_CHARS:
+                block.text.append(("" if inline else " ") + text[:_MAX_BLOCK_CHARS])
+            block.chars += len(text)
+        elif text and block is not None and block.text[-1] != " ":
+            block.text.append(" ")
+    if block is not None:
+        yield block, None, elements
+
+
+def _is_away(element: etree._Element, kept: set[etree._Element]) -> bool:
+    if element in kept or element.tag in ("html", "body", "main"):
+        return False
+    if element.tag in _AWAY_TAGS:
+        return True
+    names = _names(element)
+    return bool(names) and "hentry" not in names and _AWAY.search(names) is not None
+
+
+def _names(element: etree._Element) -> str:
+    return f"{element.get('class', '')} {element.get('id', '')}".strip()[:_MAX_NAME_CHARS]
+
+
+def _machine_read(element: etree._Element, before: str, position: int) -> list[Found]:
+    raw = element.get("datetime") or element.get("content") or ""
+    moment = read_date(raw) if len(raw) <= _GAP_CHARS else None
+    if moment is None:
+        return []
+    mark, names = element.get("itemprop", ""), element.get("class", "").lower().split()
+    if mark == "datePublished" or "published" in names or "pubdate" in element.attrib:
+        rank = Rank.MARKED
+    elif mark == "dateModified" or "updated" in names or "modified" in names:
+        rank = Rank.UPDATED
+    else:
+        rank = _label(before) or Rank.TIMED
+    return [Found(rank, moment.date(), moment, _signature(element), position)]
+
+
+def _in_text(text: str, block: _Block, before: str, lang: str, position: int) -> list[Found]:
+    if block.chars > _MAX_BLOCK_CHARS:
+        return []
+    found = []
+    for written in days_in(text, lang):
+        lead = text[: written.start]
+        rank, place = _place(block.element)
+        rank = _label(f"{before} {lead}") or rank
+        if rank is None and (_BY.match(text) or (len(lead) <= 4 and _BY.match(before))):
+            rank = Rank.BYLINE
+        if rank is not None:
+            found.append(Found(rank, written.day, None, place, position))
+    return found
+
+
+def _label(before: str) -> Rank | None:
+    """What the nearest word before a date calls it, if no other date stands between."""
+    last = next(reversed(list(_LABELS.finditer(before[-_GAP_CHARS:]))), None)
+    if last is None or _ANOTHER.search(before[-_GAP_CHARS:], last.end()):
+        return None
+    return Rank.UPDATED if last["updated"] else Rank.LABELLED
+
+
+def _place(element: etree._Element) -> tuple[Rank | None, str]:
+    """What the name of an element, or of one of the next two around it, says of a date in it."""
+    place: etree._Element | None = element
+    for _ in range(3):
+        if place is None or place.tag in ("body", "html", "h1"):  # an h1: what the story is about
+            break
+        if place.tag == "time":
+            return Rank.TIMED, _signature(place)
+        if _CUES.search(_names(place)):
+            return Rank.BYLINE, _signature(place)
+        place = place.getparent()
+    return None, _signature(element)
+
+
+def _signature(element: etree._Element) -> str:
+    return f"{element.tag} {element.get('class', '')[:_MAX_NAME_CHARS]}"
