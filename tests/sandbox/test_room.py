@@ -83,6 +83,11 @@ async def test_what_runs_on_between_runs_waits(room: Room) -> None:
     assert (await room.run("count > 0")).output == "True\n"
 
 
+async def test_a_pause_never_overtakes_the_next_run(room: Room) -> None:
+    for i in range(300):
+        assert (await room.run(f"print({i})")).output == f"{i}\n"
+
+
 async def test_where_a_door_cannot_be_closed_nothing_runs(tmp_path: Path) -> None:
     marked = tmp_path / "ran"
     room = Room(tmp_path / "no such folder", Limits(), {})

@@ -17,7 +17,6 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from gnomon.sandbox.inside import landlock, namespaces, seccomp
@@ -57,9 +56,12 @@ def main() -> None:
         shown = _shown(wanted["packages"])
         namespaces.enter()
         prctl("dying with the parent", _PR_SET_PDEATHSIG, signal.SIGKILL)
+        waited = {*_PASSED, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, waited)
         inner = os.fork()
         if inner:
             _wait(inner)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
         _close_in(wanted, shown)
     except (Refused, OSError) as error:
         line.answer(mark, {"failed": str(error)})
@@ -69,25 +71,30 @@ def main() -> None:
     os._exit(0)
 
 
+_PASSED = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGUSR1: signal.SIGSTOP,
+    signal.SIGUSR2: signal.SIGCONT,
+    signal.SIGTERM: signal.SIGKILL,
+}
+"""Signals that the outer process gets, and what becomes of them for the inner one."""
+
+
 def _wait(inner: int) -> NoReturn:
-    """Pass signals on to the inner process until it ends, and end like it."""
-    passed = {
-        signal.SIGINT: signal.SIGINT,
-        signal.SIGUSR1: signal.SIGSTOP,
-        signal.SIGUSR2: signal.SIGCONT,
-        signal.SIGTERM: signal.SIGKILL,
-    }
+    """Pass signals on to the inner process until it ends, and end like it.
 
-    def pass_on(number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(inner, passed[signal.Signals(number)])
-
-    for number in passed:
-        signal.signal(number, pass_on)
+    They are taken one by one, never inside each other: a pause that overtook the going on behind it
+    would be for ever. Of two that wait, the one with the lower number comes first: the pause.
+    """
     os.closerange(0, 64)
-    _, status = os.waitpid(inner, 0)
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    while True:
+        number = signal.sigwait({*_PASSED, signal.SIGCHLD})
+        ended, status = os.waitpid(inner, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+        if number in _PASSED:
+            os.kill(inner, _PASSED[signal.Signals(number)])
 
 
 def _shown(packages: Mapping[str, str]) -> dict[str, str]:
