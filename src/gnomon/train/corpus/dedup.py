@@ -26,7 +26,7 @@ RANGE_TEXTS = 2_000_000
 """Texts whose values of one band are compared at a time, about; 40 bytes of memory for each."""
 
 KEPT, EQUAL, NEAR = 0, 1, 2
-_PAIRS_AT_ONCE = 1_000_000
+_PAIRS_AT_ONCE = 250_000
 
 Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
