@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -79,8 +79,17 @@ def _start(out: Path, inputs: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_built_on_ray_it_is_the_same_to_the_byte(inputs: Path, tmp_path: Path) -> None:
+def test_begun_here_and_ended_on_ray_it_is_the_same_to_the_byte(
+    inputs: Path, tmp_path: Path
+) -> None:
     build(tmp_path / "here", [inputs])
+
+    def three(step: Callable[[int], None], _: int) -> Iterator[None]:
+        yield from map(step, range(3))
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        build(tmp_path / "ray", [inputs], spread=three)
     started = _start(tmp_path / "ray", inputs)
     out, err = started.communicate(timeout=180)
     assert started.returncode == 0, err
