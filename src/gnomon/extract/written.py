@@ -18,49 +18,56 @@ _WINDOW = 44
 _BUDDHIST = 543
 
 _MONTHS = (
-    "january januar jänner janvier enero gennaio janeiro januari styczeń stycznia leden "
-    "ledna január januára ianuarie январь января січень січня януари ιανουάριος "
-    "ιανουαρίου ocak tammikuuta tammikuu jaanuar sausio gener มกราคม ม.ค يناير ינואר "
-    "जनवरी jan ene gen janv sty led янв ιαν oca",
-    "february februar feber février febrero febbraio fevereiro februari februarie luty "
-    "lutego únor února február februára февраль февраля лютий лютого февруари φεβρουάριος "
-    "φεβρουαρίου şubat helmikuuta helmikuu veebruar vasario febrer กุมภาพันธ์ ก.พ فبراير "
-    "פברואר फरवरी feb fév févr fev lut úno фев φεβ şub",
-    "march märz maerz mars marzo março maart marts marzec marca březen března marec "
-    "március martie март марта березень березня μάρτιος μαρτίου mart maaliskuuta "
-    "maaliskuu märts kovo març maret มีนาคม มี.ค مارس מרץ मार्च mar mär mrz bře мар μαρ",
-    "april avril abril aprile kwiecień kwietnia duben dubna apríl apríla április aprilie "
-    "апрель апреля квітень квітня април απρίλιος απριλίου nisan huhtikuuta huhtikuu "
-    "aprill balandžio เมษายน เม.ย أبريل ابريل אפריל अप्रैल apr abr avr kwi dub ápr апр "
-    "απρ nis",
-    "may mai mayo maggio maio mei maj maja květen května máj mája május май мая травень "
-    "травня μάιος μαΐου mayıs toukokuuta toukokuu gegužės maig พฤษภาคม พ.ค مايو מאי मई "
-    "mag kvě μαϊ",
-    "june juni juin junio giugno junho czerwiec czerwca červen června jún júna június "
-    "iunie июнь июня червень червня юни ιούνιος ιουνίου haziran kesäkuuta kesäkuu juuni "
-    "birželio juny มิถุนายน มิ.ย يونيو יוני जून jun giu cze iun июн ιουν haz",
-    "july juli juillet julio luglio julho lipiec lipca červenec července júl júla július "
-    "iulie июль июля липень липня юли ιούλιος ιουλίου temmuz heinäkuuta heinäkuu juuli "
-    "liepos juliol กรกฎาคม ก.ค يوليو יולי जुलाई jul juil lug lip iul июл ιουλ tem",
-    "august août agosto augustus augusti sierpień sierpnia srpen srpna augusta augusztus "
-    "август августа серпень серпня αύγουστος αυγούστου ağustos elokuuta elokuu rugpjūčio "
-    "agost agustus สิงหาคม ส.ค أغسطس اغسطس אוגוסט अगस्त aug aoû ago sie srp авг αυγ ağu "
-    "agu",
-    "september septembre septiembre setiembre settembre setembro wrzesień września září "
-    "szeptember septembrie septembra сентябрь сентября вересень вересня септември "
-    "σεπτέμβριος σεπτεμβρίου eylül syyskuuta syyskuu rugsėjo setembre กันยายน ก.ย سبتمبر "
-    "ספטמבר सितंबर sep sept set wrz szept сен σεπ eyl",
-    "october oktober octobre octubre ottobre outubro październik października říjen října "
-    "október októbra octombrie октябрь октября жовтень жовтня октомври οκτώβριος "
-    "οκτωβρίου ekim lokakuuta lokakuu oktoober spalio ตุลาคม ต.ค أكتوبر اكتوبر אוקטובר "
-    "अक्टूबर oct okt ott out paź říj окт οκτ eki",
-    "november novembre noviembre novembro listopad listopada listopadu листопад листопада "
-    "novembra noiembrie ноябрь ноября ноември νοέμβριος νοεμβρίου kasım marraskuuta marraskuu lapkričio พฤศจิกายน "
-    "พ.ย نوفمبر נובמבר नवंबर nov lis noi ноя νοε kas",
-    "december dezember décembre diciembre dicembre dezembro grudzień grudnia prosinec "
-    "prosince decembra decembrie декабрь декабря грудень грудня декември δεκέμβριος "
-    "δεκεμβρίου aralık joulukuuta joulukuu detsember gruodžio desember desembre ธันวาคม "
-    "ธ.ค ديسمبر דצמבר दिसंबर dec dez déc dic gru pro дек δεκ ara des",
+    "january januar jänner janvier enero gennaio janeiro januari styczeń "
+    "stycznia leden ledna január januára ianuarie январь января січень січня "
+    "януари ιανουάριος ιανουαρίου ocak tammikuuta tammikuu jaanuar sausio gener "
+    "มกราคม ม.ค يناير ינואר जनवरी jan ene gen janv sty led янв ιαν oca",
+    "february februar feber février febrero febbraio fevereiro februari "
+    "februarie luty lutego únor února február februára февраль февраля лютий "
+    "лютого февруари φεβρουάριος φεβρουαρίου şubat helmikuuta helmikuu veebruar "
+    "vasario febrer กุมภาพันธ์ ก.พ فبراير פברואר फरवरी feb fév févr fev lut úno "
+    "фев φεβ şub",
+    "march märz maerz mars marzo março maart marts marzec marca březen března "
+    "marec március martie март марта березень березня μάρτιος μαρτίου mart "
+    "maaliskuuta maaliskuu märts kovo març maret มีนาคม มี.ค مارس מרץ मार्च mar "
+    "mär mrz bře мар μαρ",
+    "april avril abril aprile kwiecień kwietnia duben dubna apríl apríla "
+    "április aprilie апрель апреля квітень квітня април απρίλιος απριλίου nisan "
+    "huhtikuuta huhtikuu aprill balandžio เมษายน เม.ย أبريل ابريل אפריל अप्रैल "
+    "apr abr avr kwi dub ápr апр απρ nis",
+    "may mai mayo maggio maio mei maj maja květen května máj mája május май мая "
+    "травень травня μάιος μαΐου mayıs toukokuuta toukokuu gegužės maig พฤษภาคม "
+    "พ.ค مايو מאי मई mag kvě μαϊ",
+    "june juni juin junio giugno junho czerwiec czerwca červen června jún júna "
+    "június iunie июнь июня червень червня юни ιούνιος ιουνίου haziran "
+    "kesäkuuta kesäkuu juuni birželio juny มิถุนายน มิ.ย يونيو יוני जून jun giu "
+    "cze iun июн ιουν haz",
+    "july juli juillet julio luglio julho lipiec lipca červenec července júl "
+    "júla július iulie июль июля липень липня юли ιούλιος ιουλίου temmuz "
+    "heinäkuuta heinäkuu juuli liepos juliol กรกฎาคม ก.ค يوليو יולי जुलाई jul "
+    "juil lug lip iul июл ιουλ tem",
+    "august août agosto augustus augusti sierpień sierpnia srpen srpna augusta "
+    "augusztus август августа серпень серпня αύγουστος αυγούστου ağustos "
+    "elokuuta elokuu rugpjūčio agost agustus สิงหาคม ส.ค أغسطس اغسطس אוגוסט "
+    "अगस्त aug aoû ago sie srp авг αυγ ağu agu",
+    "september septembre septiembre setiembre settembre setembro wrzesień "
+    "września září szeptember septembrie septembra сентябрь сентября вересень "
+    "вересня септември σεπτέμβριος σεπτεμβρίου eylül syyskuuta syyskuu rugsėjo "
+    "setembre กันยายน ก.ย سبتمبر ספטמבר सितंबर sep sept set wrz szept сен σεπ "
+    "eyl",
+    "october oktober octobre octubre ottobre outubro październik października "
+    "říjen října október októbra octombrie октябрь октября жовтень жовтня "
+    "октомври οκτώβριος οκτωβρίου ekim lokakuuta lokakuu oktoober spalio ตุลาคม "
+    "ต.ค أكتوبر اكتوبر אוקטובר अक्टूबर oct okt ott out paź říj окт οκτ eki",
+    "november novembre noviembre novembro listopad listopada listopadu листопад "
+    "листопада novembra noiembrie ноябрь ноября ноември νοέμβριος νοεμβρίου "
+    "kasım marraskuuta marraskuu lapkričio พฤศจิกายน พ.ย نوفمبر נובמבר नवंबर "
+    "nov lis noi ноя νοε kas",
+    "december dezember décembre diciembre dicembre dezembro grudzień grudnia "
+    "prosinec prosince decembra decembrie декабрь декабря грудень грудня "
+    "декември δεκέμβριος δεκεμβρίου aralık joulukuuta joulukuu detsember "
+    "gruodžio desember desembre ธันวาคม ธ.ค ديسمبر דצמבר दिसंबर dec dez déc dic "
+    "gru pro дек δεκ ara des",
 )
 _MONTH_OF = {
     unicodedata.normalize("NFC", name): number
