@@ -52,6 +52,23 @@ def checks(folder: Path, *found: Check) -> Path:
     return path
 
 
+def test_what_is_removed_can_still_be_shown(gnomon: Gnomon, tmp_path: Path) -> None:
+    passed = checks(tmp_path, GOOD)
+    for text in ("a", "b"):
+        gnomon("add", weights(tmp_path, text), "--name", "town", "--checks", passed)
+    gnomon("use", "town@2")
+    with pytest.raises(ConfigError, match="2 versions"):
+        gnomon("remove", "town")
+    with pytest.raises(ConfigError, match="town@2 serves"):
+        gnomon("remove", "town@2")
+    assert gnomon("remove", "town@1").output.startswith("town@1 is removed.")
+    shown = gnomon("show", "town@1").output
+    assert "town@1: removed, added" in shown
+    assert "File: gone" in shown
+    assert "Passes: bits_per_byte 1.9" in shown
+    assert "is removed" in shown.splitlines()[-1]
+
+
 def test_add_use_show_and_rollback(gnomon: Gnomon, tmp_path: Path) -> None:
     passed = checks(tmp_path, GOOD)
     said = gnomon("add", weights(tmp_path, "a"), "--name", "town", "--checks", passed).output
@@ -163,7 +180,9 @@ def test_the_page_runs_as_it_stands(
         line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.split("\n")
     ]
     commands = [line.split()[2:] for line in lines if line]
-    assert [command[0] for command in commands] == ["add", "show", "use", "list", "rollback"]
+    assert [command[0] for command in commands] == [
+        *("add", "show", "use", "list", "rollback", "remove")
+    ]
     weights(tmp_path, "before").rename(tmp_path / "town.gguf")
     gnomon(*commands[0])
     gnomon("use", "town")

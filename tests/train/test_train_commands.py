@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +84,55 @@ def test_from_a_configuration_to_a_report(
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
+def test_a_configuration_with_shared_experts_is_rehearsed_by_as_many(
+    config: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs gnomon[train]")
+    config.write_text(config.read_text().replace("[machine]", "[machine]\nep = 2"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from gnomon.cli import main; main()",
+            "--home",
+            str(tmp_path),
+            "forge",
+            "check",
+            str(config),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a checkpoint came back as saved" in done.stdout
+    assert "tokens/s with 2 workers" in done.stdout
+
+
+def test_a_precision_that_the_device_has_not_is_told_before_anything_starts(
+    config: Path, tmp_path: Path, gnomon: Callable[..., tuple[int, str, str]]
+) -> None:
+    pytest.importorskip("torch", reason="needs gnomon[train]")
+    config.write_text(config.read_text().replace("[machine]", '[machine]\nprecision = "float8"'))
+    for command in ("check", "train"):
+        status, _, err = gnomon("forge", command, config)
+        assert status == 2
+        assert "in which the CPU cannot multiply" in err.replace("\n", " ")
+    assert not (tmp_path / "home" / "runs" / "tiny").exists()
+
+
+def test_the_config_of_a_run_can_be_read_again(config: Path, tmp_path: Path) -> None:
+    read = read_config(config)
+    kept = tmp_path / "config.json"
+    kept.write_text(read.model_dump_json())
+    assert read_config(kept) == read
+    kept.write_text("{")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        read_config(kept)
+
+
 @pytest.mark.parametrize(
     ("wrong", "right", "told"),
     [
@@ -96,6 +147,8 @@ def test_from_a_configuration_to_a_report(
         ("experts = 4", "experts = 1", "experts_used (2) is not from 1 to experts (1)"),
         ("steps = 12", 'steps = "many"', "schedule.steps"),
         ("[data]", "[data", "is not TOML"),
+        ("[machine]", "[machine]\nep = 3", "model.experts (4) cannot be shared out evenly"),
+        ("[machine]", "[faults]\nstraggler = 0.5\n[machine]", "must be above 1, or 0"),
     ],
 )
 def test_a_wrong_configuration_is_told_before_anything_starts(

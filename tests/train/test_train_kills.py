@@ -21,10 +21,13 @@ from gnomon.train.metrics import read_steps
 
 Describe = Callable[..., dict[str, Any]]
 
+PATIENCE_S = 400
+"""For what takes seconds, and minutes where much else runs."""
 KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import msgspec
+import torch._dynamo  # which sharding asks for: once, and not in every child
 from gnomon.clock import SystemClock
 from gnomon.train.config import RunConfig
 from gnomon.train import loop
@@ -75,7 +78,7 @@ def test_100_random_kills_change_nothing(described: Describe, tmp_path: Path) ->
         [sys.executable, "-c", KILLS, msgspec.json.encode(run).decode(), str(tmp_path), "100"],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3_600,
         env=_environment(),
         check=False,
     )
@@ -104,7 +107,7 @@ class Started:
         )
 
     def until_checkpoint(self, step: int) -> None:
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE_S
         name = f"step-{step:09d}"
         while (newest(self.folder / "checkpoints") or "") < name:
             assert self.process.poll() is None, self.told()
@@ -125,7 +128,7 @@ class Started:
             time.sleep(0.01)
 
     def told(self) -> str:
-        return self.process.communicate(timeout=120)[1].decode()
+        return self.process.communicate(timeout=PATIENCE_S)[1].decode()
 
     def end(self) -> None:
         told = self.told()

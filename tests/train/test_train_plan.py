@@ -37,6 +37,23 @@ def test_more_gpus_never_make_a_plan_slower_or_safer() -> None:
     assert intervals == sorted(intervals, reverse=True)
 
 
+def test_shared_experts_gather_less_and_send_tokens() -> None:
+    grok = presets()["grok-1"]
+    apart = plan(Ask(grok, 1_024, 8_192, 2_048, shards=1_024))
+    shared = plan(Ask(grok, 1_024, 8_192, 2_048, shards=1_024, ep=8))
+    assert apart.exchange_s == 0
+    assert 0 < shared.exchange_s < apart.gather_s
+    assert shared.gather_s < apart.gather_s / 4
+    assert shared.memory_bytes < apart.memory_bytes
+    assert shared.state_bytes == apart.state_bytes
+    assert "shared out to 8 GPUs" in told(Ask(grok, 1_024, 8_192, 2_048, ep=8), shared)
+    for ep, gpus in ((3, 1_024), (8, 1_020)):
+        with pytest.raises(ConfigError, match="cannot be shared out"):
+            plan(Ask(grok, gpus, 8_192, 2_040 * 1_024, ep=ep))
+    with pytest.raises(ConfigError, match="0 experts"):
+        plan(Ask(presets()["llama-1b"], 8, 2_048, 8, ep=2))
+
+
 def test_one_gpu_talks_to_nobody() -> None:
     alone = plan(Ask(presets()["llama-1b"], 1, 2_048, 8, device=DEVICES["h200"]))
     assert alone.gather_s == 0
