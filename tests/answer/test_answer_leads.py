@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.bearing import comes, stood_for
 from gnomon.answer.extractive import ExtractiveWriter
+from gnomon.answer.judgement import type_present
 from gnomon.answer.plan import plan
+from gnomon.answer.words import words
 from gnomon.clock import ManualClock
 from gnomon.types import Document, Passage
 
@@ -77,6 +80,46 @@ def test_of_equally_likely_reports_the_latest_leads_unless_both_are_of_one_hour(
     ranked = writer.rank(asked("Where did the bronze heron turn up?"), [museum, garden])
 
     assert first in ranked[0].text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "place"),
+    [
+        ("The pupils are taught in the old customs house.", 0.8),
+        ("The pupils are taught by their parents.", 0.0),
+        ("The pupils of the school are taught in the school.", 0.0),
+    ],
+)
+def test_a_place_needs_no_name_of_its_own(sentence: str, place: float) -> None:
+    question = "Where are the pupils of the school taught?"
+    assert type_present("place", question, sentence) == place
+
+
+@pytest.mark.parametrize(
+    ("sentence", "announces"),
+    [
+        ("The council takes its vote on the cobbles this week.", True),
+        ("The council voted on the cobbles this week.", False),
+    ],
+)
+def test_what_is_to_be_this_week_is_no_result(sentence: str, announces: bool) -> None:
+    assert comes(sentence) is announces
+
+
+@pytest.mark.parametrize(
+    ("term", "sentence", "told"),
+    [
+        ("finish", "The railing is due on 3 December.", True),
+        ("finish", "The road is clear again.", False),
+        ("open", "The road is clear again.", True),
+        ("open", "Die Brücke ist gesperrt.", True),
+        ("lead", "Meanwhile Ada Ferrow is in charge.", True),
+        ("lead", "Ada Ferrow opened the fair.", False),
+    ],
+)
+def test_a_state_is_told_in_several_words(term: str, sentence: str, told: bool) -> None:
+    held = frozenset(w.stem for w in words(sentence))
+    assert (term in stood_for([term], sentence, held)) is told
 
 
 @pytest.mark.parametrize(

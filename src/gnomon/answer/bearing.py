@@ -29,7 +29,8 @@ _ASKS_AHEAD = re.compile(
 _ANNOUNCES = re.compile(
     r"\b(?:will|shall|(?:is|are) (?:to|set to|due|expected to|scheduled to|about to|going to)|"
     r"plans? to|(?:with)?in the coming|within (?:\w+ )?(?:hours?|days?|weeks?|months?)|"
-    r"tomorrow|next (?:week|month|year|sitting|session|meeting)|upcoming|soon|pending|awaited|"
+    r"tomorrow|(?:next|this) (?:week|month|year|sitting|session|meeting)|upcoming|soon|pending|"
+    r"awaited|"
     r"wird|werden|soll|sollen|demnächst|morgen|va|vont|devra|demain|será|serán|mañana)\b",
     re.IGNORECASE,
 )

@@ -133,6 +133,16 @@ _PLACE_CUE = re.compile(
     r"\b(?:in|at|near|on|from|to|outside|off|across|toward|im|am|bei|nach|à|en|dans|au|aux|cerca)"
     r"\s(?:the\s|der\s|dem\s|la\s|el\s|le\s)?[A-ZÀ-Þ]"
 )
+_FACILITY = re.compile(
+    r"\b(?:in|at|inside|into|near|behind|beside|under|opposite|im|am|beim|dans|en)\s"
+    r"(?:the|a|an|its|his|her|their|der|dem|einem|einer|la|le|el|un|una|une)?\s?(?:[\w'’-]+\s){0,2}?"
+    r"(?:hall|house|school|church|station|office|hotel|hospital|museum|library|garden|park|pond|"
+    r"square|street|bridge|harbou?r|port|airport|stadium|theatre|theater|cinema|court|prison|"
+    r"factory|warehouse|barracks|tent|gym|university|college|market|cellar|basement|river|lake|"
+    r"forest|woods|field|beach|rathaus|schule|kirche|bahnhof|halle|gare|école|escuela|iglesia)s?\b",
+    re.IGNORECASE,
+)
+"""Places that have no name of their own."""
 _NAMED = re.compile(
     r"\b(?:names? of|what (?:is|was|are) .{1,60} (?:called|named|titled)|which company)\b",
     re.IGNORECASE,
@@ -151,7 +161,8 @@ def type_present(expects: str, question: str, sentence: str) -> float:
         return 1.0 if _new_moment(question, sentence) else 0.0
     if expects in ("person", "place"):
         if not _new_names(question, sentence):
-            return 0.0
+            where = expects == "place" and _FACILITY.search(sentence)
+            return 0.8 if where and not stems(where[0]) <= stems(question) else 0.0
         return 1.0 if expects == "person" or _PLACE_CUE.search(sentence) else 0.5
     if expects == "reason":
         return 1.0 if _REASON.search(sentence) else 0.2
