@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon.errors import ConfigError, StoreError
@@ -36,6 +36,7 @@ def test_orders_differ_by_key() -> None:
     documents=st.lists(st.lists(st.integers(1, 299), max_size=40), min_size=1, max_size=30),
     shard_tokens=st.integers(1, 60),
 )
+@settings(deadline=None)
 def test_what_was_written_is_read_over_the_ends_of_shards(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], shard_tokens: int
 ) -> None:

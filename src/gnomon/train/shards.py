@@ -11,10 +11,12 @@ from __future__ import annotations
 import bisect
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import msgspec
 import numpy as np
@@ -140,9 +142,19 @@ class ShardWriter:
 
 def write_durably(path: Path, body: bytes) -> None:
     """Replace `path` by `body` so that a crash leaves the old file or the new one, whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
+    with durable_file(path) as file:
         file.write(body)
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which replaces `path` in the end so that a crash leaves the old or the new.
+
+    Each process writes to a name of its own: one that was given up for lost may still be at work.
+    """
+    aside = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
+    with aside.open("wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

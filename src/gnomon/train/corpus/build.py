@@ -14,8 +14,6 @@ where it was. What comes out does not depend on the number of workers or on inte
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
 import shutil
 from array import array
 from collections import Counter
@@ -51,7 +49,7 @@ from gnomon.train.corpus.manifest import (
 from gnomon.train.corpus.minhash import BANDS
 from gnomon.train.launch import die_with_parent
 from gnomon.train.need import need
-from gnomon.train.shards import sweep, write_durably
+from gnomon.train.shards import durable_file, sweep, write_durably
 
 __all__ = ["Options", "build", "collect", "judge_unit", "match_part", "settle", "write_unit"]
 
@@ -341,14 +339,8 @@ def _state(work: Path, number: int) -> _Unit:
 
 
 def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    # A process that was given up for lost may still write: each has a name of its own.
-    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
-    with part.open("wb") as file:
-        count = writer(path)(rows, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    return count
+    with durable_file(path) as file:
+        return writer(path)(rows, file)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ to groups; it holds 9 bytes for each text, in files that are mapped into memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.train.corpus.minhash import BANDS, clusters, equal_pairs
-from gnomon.train.shards import write_durably
+from gnomon.train.shards import durable_file, write_durably
 
 EXACT = BANDS
 """The number of the column that holds the hash of the whole text."""
@@ -34,8 +33,7 @@ Numbers = NDArray[np.int64]
 
 def write_signatures(path: Path, exact: Hashes, bands: Hashes, whose: NDArray[np.uint32]) -> None:
     """Keep a unit's signatures: the hash of each text, and the bands of those texts in `whose`."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
+    with durable_file(path) as file:
         for values, texts in chain(
             ((column, whose) for column in bands.T),
             [(exact, np.arange(len(exact), dtype=np.uint32))],
@@ -43,9 +41,6 @@ def write_signatures(path: Path, exact: Hashes, bands: Hashes, whose: NDArray[np
             order = np.argsort(values, kind="stable")
             file.write(values[order].data)
             file.write(texts[order].data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 class Signed:

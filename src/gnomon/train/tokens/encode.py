@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,7 +18,16 @@ import numpy as np
 from gnomon.errors import ConfigError
 from gnomon.train.corpus.manifest import MANIFEST, file_sha256, read_manifest, read_rows
 from gnomon.train.launch import die_with_parent
-from gnomon.train.shards import INDEX, TOKENIZER, Index, Shard, dtype_for, sweep, write_durably
+from gnomon.train.shards import (
+    INDEX,
+    TOKENIZER,
+    Index,
+    Shard,
+    dtype_for,
+    durable_file,
+    sweep,
+    write_durably,
+)
 from gnomon.train.tokens.bpe import Encoding
 
 _BATCH_CHARS = 4_000_000
@@ -112,9 +120,8 @@ def _encode(task: _Task) -> Shard:
         encoding = _encodings[task.tokenizer_sha256] = Encoding(Path(task.tokenizer))
     width = np.dtype(dtype_for(encoding.vocab_size)).newbyteorder("<")
     path = out / f"{task.name}.bin"
-    part = path.with_suffix(".bin.part")
     digest, tokens, documents = hashlib.sha256(), 0, 0
-    with part.open("wb") as file:
+    with durable_file(path) as file:
         for texts in _batches(Path(task.source)):
             pieces = []
             for text in texts:
@@ -125,9 +132,6 @@ def _encode(task: _Task) -> Shard:
             digest.update(body.data)
             tokens += len(body)
             documents += len(texts)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
     shard = Shard(path.name, tokens, documents, digest.hexdigest())
     write_durably(state, msgspec.json.encode((task.sha256, shard)))
     return shard
