@@ -38,6 +38,7 @@ from gnomon.answer.pipeline import Answerer
 from gnomon.answer.threads import Threads
 from gnomon.answer.watches import Watching, WatchStore
 from gnomon.answer.web import open_web
+from gnomon.backup import refuse_unfinished
 from gnomon.client import Running, run_file
 from gnomon.clock import Clock, RandomIds, SystemClock
 from gnomon.demo import Showing
@@ -77,6 +78,7 @@ _STOP_GRACE_S = 5
 _MAX_CONNECTIONS = 1_000
 _CATCH_UP_S = 0.5
 _EXPIRY_S = 60.0
+_SWEEP_S = 3_600.0
 _ALL_INDEXED_S = 600.0
 
 
@@ -397,7 +399,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
             settings.home / "answers.db",
             record,
             shown=lambda answer: loop.call_soon_threadsafe(runner.shown, answer),
-            is_purged=lambda key, version: record.version(key, version).life is Life.PURGED,
+            is_purged=partial(_is_purged, record),
         )
         stack.callback(threads.close)
         accounts = _accounts(settings, clock)
@@ -429,7 +431,7 @@ async def opened(settings: Settings, *, follow: bool) -> AsyncIterator[House]:
         stack.callback(files.close)
         batches = BatchStore(settings.home / "batches.db")
         stack.callback(batches.close)
-        rooms = Rooms(settings.tools, clock, RandomIds(), settings.home / "rooms")
+        rooms = Rooms(settings.tools, clock, RandomIds())
         stack.push_async_callback(rooms.aclose)
 
         def begin() -> None:
@@ -502,7 +504,7 @@ async def _watching(
     follow: bool,
 ) -> Watching:
     """Standing questions; only where sources are followed does anything come in."""
-    store = WatchStore(settings.home / "watches.db", record)
+    store = WatchStore(settings.home / "watches.db", record, is_purged=partial(_is_purged, record))
     stack.callback(store.close)
     differ = Differ(answerer, record, clock, RandomIds())
     begun = await asyncio.to_thread(record.last_seq)
@@ -516,6 +518,8 @@ async def _watching(
     )
     if follow:
         await watching.start()
+        sweeping = asyncio.create_task(_sweep(store, clock), name="watches sweep")
+        stack.push_async_callback(_ended, sweeping)
         stack.push_async_callback(watching.aclose)
     return watching
 
@@ -529,12 +533,14 @@ async def _deep(
     follow: bool,
 ) -> Runs:
     """Deep mode; a server goes on with what its last stop interrupted."""
-    store = RunStore(settings.home / "runs.db", record)
+    store = RunStore(settings.home / "runs.db", record, is_purged=partial(_is_purged, record))
     stack.callback(store.close)
     runs = Runs(store, engine, clock, RandomIds())
     stack.push_async_callback(runs.aclose)
     if follow:
         await runs.resume()
+        sweeping = asyncio.create_task(_sweep(store, clock), name="runs sweep")
+        stack.push_async_callback(_ended, sweeping)
     return runs
 
 
@@ -561,10 +567,11 @@ def opened_record(settings: Settings) -> Iterator[SqliteRecord]:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[None]:
+def locked(home: Path, *, unfinished: bool = False) -> Iterator[None]:
     """Hold the home for this process; the lock falls with the process, however it ends.
 
-    Raises ConfigError if another process holds it or the folder cannot be written.
+    Raises ConfigError if another process holds it, the folder cannot be written, or a backup was
+    put back into it only in part, unless that may be `unfinished`.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -586,6 +593,8 @@ def locked(home: Path) -> Iterator[None]:
                 hint="Stop it, or choose another folder with --home.",
                 home=str(home),
             ) from None
+        if not unfinished:
+            refuse_unfinished(home)
         yield
 
 
@@ -601,6 +610,17 @@ async def _expire_files(files: Files, runner: Runner, clock: Clock) -> None:
             await asyncio.to_thread(files.delete, stored.id)
             await runner.deliver(SOURCE, [Purge(key=key, reason="Expired.") for key in stored.keys])
         await clock.sleep(_EXPIRY_S)
+
+
+def _is_purged(record: SqliteRecord, key: str, version: int) -> bool:
+    return record.version(key, version).life is Life.PURGED
+
+
+async def _sweep(store: WatchStore | RunStore, clock: Clock) -> None:
+    """Take out of what is stored what was purged, within an hour."""
+    while True:
+        await clock.sleep(_SWEEP_S)
+        await asyncio.to_thread(store.sweep)
 
 
 async def _sweep_answers(threads: Threads, clock: Clock) -> None:

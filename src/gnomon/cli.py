@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gnomon import __version__, settings
-from gnomon.client import running
-from gnomon.commands import asking, corpus, forge, lists, measuring, memory, people, watching
+from gnomon.client import Client, running
+from gnomon.commands import (
+    asking,
+    corpus,
+    forge,
+    keeping,
+    lists,
+    measuring,
+    memory,
+    people,
+    watching,
+)
 from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
 from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
@@ -46,12 +59,15 @@ app.add_typer(people.keys, name="keys")
 app.add_typer(memory.memory, name="memory")
 asking.register(app)
 watching.register(app)
+keeping.register(app)
 app.command()(mcp)
 measuring.register(app)
 forge.register(app)
 corpus.register(app)
 
 _SHOWN_SKIPS = 20
+_TURN_S = 0.2
+"""How long a server that runs has the record for itself between two loads of an import."""
 
 
 @app.callback()
@@ -340,25 +356,34 @@ def record_export(
 def record_import(
     path: Annotated[Path, typer.Argument(help="File of an export, or rows.")],
 ) -> None:
-    """Load history from a file; each row keeps the moment at which it was observed."""
+    """Load history from a file, also while Gnomon runs: what is loaded is found at once.
+
+    Each row keeps the moment at which it was observed.
+    """
     from gnomon.app import opened_record
     from gnomon.record.transfer import import_file
 
     loaded = load()
-    if found := running(loaded.settings.home):
-        raise ConfigError(
-            f"Gnomon runs at {found.url} and holds this record.",
-            code="record.in_use",
-            hint="Stop it, import, and start it again.",
-        )
-    with opened_record(loaded.settings) as store:
-        report = import_file(store, path, now=datetime.now(UTC))
+    found = running(loaded.settings.home)
+    with opened_record(loaded.settings) as store, ExitStack() as stack:
+        between: Callable[[], None] | None = None
+        if found:
+            server = Client(found.url, loaded.settings, token=found.token)
+            stack.callback(server.close)
+            between = partial(_let_write, server)
+        report = import_file(store, path, now=datetime.now(UTC), between=between)
     known = f" {report.known:,} were there already." if report.known else ""
     print(f"Loaded {report.loaded:,} of {report.rows:,} rows from {path}.{known}")
     for line, reason in report.skipped[:_SHOWN_SKIPS]:
         print(f"Skipped line {line}: {reason}")
     if report.skipped_rows > _SHOWN_SKIPS:
         print(f"{report.skipped_rows:,} rows were skipped in all.")
+
+
+def _let_write(server: Client) -> None:
+    """Have the server find what was loaded, and leave it the record for a moment."""
+    server.call("POST", "/v1/record/refresh")
+    time.sleep(_TURN_S)
 
 
 @record.command("check")

@@ -148,6 +148,7 @@ class FakeRunner:
     paused: set[str] = field(default_factory=set)
     queue: asyncio.Queue[Entry] = field(default_factory=asyncio.Queue)
     subscribed: list[int] = field(default_factory=list)
+    told_of_changes: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     def states(self, as_of: datetime | None = None) -> list[SourceState]:
@@ -177,6 +178,12 @@ class FakeRunner:
 
     async def resume(self, name: str) -> None:
         self.paused.discard(name)
+
+    def changed(self) -> None:
+        self.told_of_changes += 1
+
+    async def wait_indexed(self, seq: int, timeout_s: float) -> bool:
+        return True
 
     async def subscribe(self, after_seq: int) -> AsyncIterator[Entry]:
         self.subscribed.append(after_seq)

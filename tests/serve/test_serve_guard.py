@@ -5,6 +5,7 @@ import base64
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 
 from gnomon.clock import ManualClock
 from gnomon.errors import ConfigError, ModelTransient, StoreError
+from gnomon.record.database import StoreTransient
 from gnomon.serve import guard as guard_module
 from gnomon.serve.guard import check_bind, is_loopback
 from gnomon.serve.page import is_page
@@ -306,7 +308,6 @@ async def test_bad_json_files_never_break_the_server(house: Any) -> None:
 
 
 async def test_unknown_failures_are_hidden_and_store_errors_reported(house: Any) -> None:
-    from dataclasses import replace
 
     told: list[StoreError] = []
     house = replace(house, services=replace(house.services, fatal=told.append))
@@ -334,6 +335,20 @@ async def test_unknown_failures_are_hidden_and_store_errors_reported(house: Any)
         await http.post("/v1/ask", json={"question": "x?"})
         await http.post("/v1/responses", json={"input": "x?", "stream": True})
     assert len(told) == 3
+
+
+async def test_a_record_that_is_busy_is_no_damage(house: Any) -> None:
+    told: list[StoreError] = []
+    house = replace(house, services=replace(house.services, fatal=told.append))
+
+    def busy() -> Any:
+        raise StoreTransient("Another process has kept the record locked.", code="record.locked")
+
+    house.record.stats = busy
+    async with house.client() as http:
+        r = await http.get("/v1/status")
+    assert (r.status_code, r.json()["code"]) == (503, "record.locked")
+    assert r.headers["x-should-retry"] == "true" and not told
 
 
 async def test_what_may_pass_says_when_to_try_again(house: Any) -> None:

@@ -315,6 +315,7 @@ BEYOND_READERS = [
     ("GET", "/v1/settings"),
     ("PATCH", "/v1/settings"),
     ("POST", "/v1/registry/rollback"),
+    ("POST", "/v1/record/refresh"),
     ("POST", "/v1/registry/mine/use"),
     ("GET", "/v1/users"),
     ("POST", "/v1/users"),

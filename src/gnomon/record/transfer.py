@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -81,14 +81,17 @@ def export_file(record: Record, path: Path) -> int:
     return count
 
 
-def import_file(record: Record, path: Path, *, now: datetime) -> ImportReport:
+def import_file(
+    record: Record, path: Path, *, now: datetime, between: Callable[[], None] | None = None
+) -> ImportReport:
     """Load history from `path`; each row keeps the moment at which it was observed.
 
+    `between` is called after every load of some thousand rows, when nothing is being written.
     Rows without `source` belong to `import:<file name>`. Raises ConfigError if the file cannot be
     opened, and StoreError if the record cannot be written: what was loaded until then stays, and
     importing the file again does the rest.
     """
-    loading = _Loading(record, now)
+    loading = _Loading(record, now, between)
     source = f"import:{files.stem(path)}"
     with files.open_rows(path) as rows:
         for number, row in rows:
@@ -106,8 +109,9 @@ def import_file(record: Record, path: Path, *, now: datetime) -> ImportReport:
 class _Loading:
     """Gathers rows into loads of bounded size."""
 
-    def __init__(self, record: Record, now: datetime) -> None:
+    def __init__(self, record: Record, now: datetime, between: Callable[[], None] | None) -> None:
         self.rows = 0
+        self._between = between
         self._record = record
         self._now = now
         self._waiting: list[tuple[int, tuple[str, Historic]]] = []
@@ -132,6 +136,8 @@ class _Loading:
         if not self._load(waiting):
             for row in waiting:  # one of them is at fault; the others need not wait for it
                 self._load([row])
+        if self._between is not None:
+            self._between()
 
     def _load(self, rows: list[tuple[int, tuple[str, Historic]]]) -> bool:
         try:

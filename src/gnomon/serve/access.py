@@ -50,6 +50,7 @@ _NEEDS = (
     ("W", "/v1/files", "files"),
     ("W", "/v1/vector_stores", "files"),
     ("W", "/v1/models", "admin"),
+    ("W", "/v1/record", "admin"),
     ("W", "/v1/registry", "admin"),
     ("W", "/v1/keys", "read"),
     ("W", "/v1/search", "read"),

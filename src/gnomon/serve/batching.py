@@ -227,9 +227,9 @@ class Batches:
             if barred is not None:
                 raise barred
             status, body = 200, await self._asked(batch, line)
-        except StoreError:
-            raise
         except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, Transient):
+                raise
             public = told(error, self._services, "batch")
             if self._again(at, line, public):
                 return

@@ -88,6 +88,8 @@ def status_of(error: GnomonError) -> int:
     """The HTTP status that says who has to act."""
     if isinstance(error, ApiError):
         return error.status
+    if isinstance(error, Transient) and isinstance(error, StoreError):
+        return 503
     for kind, status in (
         (ConfigError, 400),
         (ContentError, 422),
@@ -179,7 +181,9 @@ def told(error: Exception, services: Services, where: str) -> GnomonError:
         )
     if not isinstance(error, ApiError):
         _log.warning(f"{where}.failed", code=error.code, error=str(error))
-    if isinstance(error, StoreError) and services.fatal is not None:
+    # A full disk, or a command that writes the record beside us, passes and is no damage.
+    passes = isinstance(error, Transient)
+    if isinstance(error, StoreError) and not passes and services.fatal is not None:
         services.fatal(error)
     return error
 

@@ -74,6 +74,10 @@ class Runner(Protocol):
         """Take in what did not come from a connector; durable on return."""
         ...
 
+    def changed(self) -> None:
+        """Another process wrote to the record: find that, too."""
+        ...
+
     async def wait_indexed(self, seq: int, timeout_s: float) -> bool:
         """Until everything up to `seq` is searchable; False if that takes longer."""
         ...

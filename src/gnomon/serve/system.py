@@ -16,6 +16,7 @@ from gnomon.serve.services import Services
 from gnomon.serve.wire import JsonResponse, services_of
 from gnomon.types import SourceState
 
+_REFRESH_S = 2.0
 router = APIRouter(tags=["System"])
 
 
@@ -48,6 +49,17 @@ def prometheus(request: Request) -> Response:
     metrics.RECORD_BYTES.set(stats.body_bytes)
     metrics.INDEX_SEQ.set(services.index.applied_seq)
     return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.post("/v1/record/refresh", summary="Look for what another process wrote")
+async def refresh(request: Request) -> Response:
+    """Index what a command wrote into the record beside this server, such as an import; `indexed`
+    tells whether all of it can be found already."""
+    services = services_of(request)
+    services.runner.changed()
+    last_seq = await asyncio.to_thread(services.record.last_seq)
+    indexed = await services.runner.wait_indexed(last_seq, _REFRESH_S)
+    return JsonResponse({"last_seq": last_seq, "indexed": indexed})
 
 
 @router.get("/v1/status", summary="How everything stands")
