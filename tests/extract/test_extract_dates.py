@@ -251,6 +251,22 @@ def test_a_day_in_the_title_or_in_prose_is_what_the_story_is_about() -> None:
     assert page(body).published_day == date(2019, 5, 20)
 
 
+def test_a_label_far_along_a_line_is_prose() -> None:
+    prose = "<p>A new edition of the book, for which many had waited, was published May 3, 2018</p>"
+    assert page(story("<p class=date>May 20, 2019</p>" + prose)).published_day == date(2019, 5, 20)
+
+
+def test_a_word_in_a_caption_is_no_label() -> None:
+    body = story("<p class=date>2019年11月5日</p><div>写真：公開調教シーン(2019/5/17撮影)</div>")
+    assert page(body, lang="ja").published_day == date(2019, 11, 5)
+
+
+def test_a_label_may_stand_on_the_line_before() -> None:
+    assert page(story("<div>Published</div><div>Friday, May 3, 2019</div>")).published_day == date(
+        2019, 5, 3
+    )
+
+
 def test_an_update_is_the_day_only_where_nothing_else_is() -> None:
     update = "<p>Last updated: November 9, 2019</p>"
     both = page(story(f"{update}<p class=date>Nov 5, 2019</p>"))

@@ -209,7 +209,7 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "dates": lambda: "<p>" + "2019-01-01 " * (MEG // 11),
     "years": lambda: "<p>" + "© 2019 " * (MEG // 8),
     "dated": lambda: "Nov 5, 2019 " * 30_000 + "<time datetime=2019-01-01> </time>" * 14_000,
-    "bylines": lambda: "<p class=date>5. Mai 2019" * 14_000,
+    "bylines": lambda: "<p class=date>5. Mai 2019" * 7_000,
     "times": lambda: "<time class=entry-date>foo</time>" * (MEG // 34),
     "blank": lambda: "<p>" + " " * MEG + "x",
     "nbsp": lambda: "<p>a" + "\u00a0" * (MEG // 2) + "x",

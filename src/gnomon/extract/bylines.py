@@ -25,10 +25,12 @@ _MAX_FOUND = 100
 _MAX_TITLES = 3
 _GAP_CHARS = 40
 _MAX_NAME_CHARS = 500
+_LEAD_CHARS, _MAX_LEAD_CHARS = 16, 60
+"""How much may stand before a date under the label of the line before, or of its own line."""
 _BEFORE_TITLE, _AFTER_TITLE = 15, 60
 """Elements before and after a title among which its by-line stands."""
 _MARKS = ("datePublished", "dateModified")
-_ANOTHER = re.compile(r"\d{4}|[.!?]\s")
+_PARTED = re.compile(r"\d{4}|[.!?]\s|[。！？]|[\u3040-\u30ff\u4e00-\u9fff]{2}")
 _AWAY = re.compile(
     r"comment|kommentar|coment[aá]r|disqus|respond|repl(?:y|ies)|related|sidebar|side-bar|widget"
     r"|recent|popular|archiv|recommend|trending|most-?read|footer|breadcrumb|calend[ae]r|newsletter"
@@ -243,8 +245,10 @@ def _in_text(text: str, block: _Block, before: str, lang: str, position: int) ->
     for written in days_in(text, lang):
         lead = text[: written.start]
         rank, place = _place(block.element)
-        rank = _label(f"{before} {lead}") or rank
-        if rank is None and (_BY.match(text) or (len(lead) <= 4 and _BY.match(before))):
+        alone = len(lead) <= _LEAD_CHARS
+        if len(lead) <= _MAX_LEAD_CHARS:  # later in a line it is prose
+            rank = _label(f"{before} {lead}" if alone else lead) or rank
+        if rank is None and (_BY.match(text) or (alone and _BY.match(before))):
             rank = Rank.BYLINE
         if rank is not None:
             found.append(Found(rank, written.day, None, place, position))
@@ -254,7 +258,7 @@ def _in_text(text: str, block: _Block, before: str, lang: str, position: int) ->
 def _label(before: str) -> Rank | None:
     """What the nearest word before a date calls it, if no other date stands between."""
     last = next(reversed(list(_LABELS.finditer(before[-_GAP_CHARS:]))), None)
-    if last is None or _ANOTHER.search(before[-_GAP_CHARS:], last.end()):
+    if last is None or _PARTED.search(before[-_GAP_CHARS:], last.end()):
         return None
     return Rank.UPDATED if last["updated"] else Rank.LABELLED
 
