@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +25,8 @@ LIMITS = Limits(
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    made = Room(tmp_path, LIMITS, found_packages(("numpy",)))
+async def room() -> AsyncIterator[Room]:
+    made = Room(LIMITS, found_packages(("numpy",)))
     try:
         await made.start()
     except RoomError as error:
@@ -37,13 +36,13 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 @pytest.fixture
-async def rooms(tmp_path: Path) -> AsyncIterator[Any]:
+async def rooms() -> AsyncIterator[Any]:
     """`rooms(**settings)`, with the clock as an attribute."""
     opened: list[Rooms] = []
     clock = ManualClock()
 
     def open_rooms(**settings: Any) -> Rooms:
-        made = Rooms(Tools(**settings), clock, RandomIds(random.Random(1)), tmp_path)
+        made = Rooms(Tools(**settings), clock, RandomIds(random.Random(1)))
         opened.append(made)
         return made
 

@@ -90,7 +90,7 @@ async def test_a_pause_never_overtakes_the_next_run(room: Room) -> None:
 
 async def test_where_a_door_cannot_be_closed_nothing_runs(tmp_path: Path) -> None:
     marked = tmp_path / "ran"
-    room = Room(tmp_path / "no such folder", Limits(), {})
+    room = Room(Limits(), {"lost": str(tmp_path / "no such folder")})
     with pytest.raises(RoomError, match="cannot be had"):
         await room.start()
     with pytest.raises(RoomError, match="closed"):

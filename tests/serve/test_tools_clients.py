@@ -44,13 +44,11 @@ ROUND = (
 
 
 @asynccontextmanager
-async def ready(
-    house: Any, *script: Any, place: Path, **tools: Any
-) -> AsyncIterator[tuple[Any, ToolServer]]:
+async def ready(house: Any, *script: Any, **tools: Any) -> AsyncIterator[tuple[Any, ToolServer]]:
     async with ToolServer() as server:
         server.tool("tide", lambda place: f"2.1 m at {place}")
         settings = Settings(tools=Tools(mcp_servers=(server.address,), **tools))
-        rooms = Rooms(settings.tools, house.clock, house.services.ids, place)
+        rooms = Rooms(settings.tools, house.clock, house.services.ids)
         door = Door(Net(allow=(server.address,)), SystemClock())
         services = replace(
             house.services,
@@ -69,8 +67,8 @@ async def ready(
             await door.aclose()
 
 
-async def test_the_xai_sdk_runs_code_and_remote_tools(house: Any, tmp_path: Path) -> None:
-    async with ready(house, *ROUND, *ROUND, place=tmp_path) as (house, server):
+async def test_the_xai_sdk_runs_code_and_remote_tools(house: Any) -> None:
+    async with ready(house, *ROUND, *ROUND) as (house, server):
         state = create_app(house.services).state
         door = GrpcDoor(house.services, state.access, state.jobs, base_url="http://127.0.0.1:1")
         port = await door.start("127.0.0.1", 0)
@@ -102,9 +100,9 @@ async def test_the_xai_sdk_runs_code_and_remote_tools(house: Any, tmp_path: Path
     assert len(server.calls) == 2  # never a word of approval: the protocol has none
 
 
-async def test_langchain_sees_the_calls(house: Any, served: Any, tmp_path: Path) -> None:
+async def test_langchain_sees_the_calls(house: Any, served: Any) -> None:
     async with (
-        ready(house, *ROUND, place=tmp_path) as (house, server),
+        ready(house, *ROUND) as (house, server),
         served(house) as url,
     ):
         model = ChatOpenAI(
@@ -145,7 +143,6 @@ async def test_the_ai_sdk_reads_them_whole_and_streamed(
             house,
             *ROUND,
             *ROUND,
-            place=tmp_path / "rooms",
             mcp_approval="never",
         ) as (house, server),
         served(house) as url,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -39,8 +38,7 @@ async def coding(
 ) -> AsyncIterator[tuple[Any, ScriptedGenerator]]:
     model = ScriptedGenerator(script, capable=capable)
     settings = Settings(tools=Tools(**({"code_seconds": 2.0} | tools)))
-    place = Path(tempfile.gettempdir()) / "gnomon-test-rooms"
-    rooms = Rooms(settings.tools, house.clock, house.services.ids, place)
+    rooms = Rooms(settings.tools, house.clock, house.services.ids)
     services = replace(
         house.services,
         models=type(house.services.models)(model),

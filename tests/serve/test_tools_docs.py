@@ -56,8 +56,8 @@ async def run(name: str, house: Any, served: Any, **changed: str) -> None:
         await asyncio.to_thread(execute, url)
 
 
-async def test_let_it_run_code(house: Any, served: Any, capsys: Any, tmp_path: Path) -> None:
-    rooms = Rooms(Tools(), house.clock, house.services.ids, tmp_path)
+async def test_let_it_run_code(house: Any, served: Any, capsys: Any) -> None:
+    rooms = Rooms(Tools(), house.clock, house.services.ids)
     house = replace(house, services=replace(house.services, rooms=rooms))
     try:
         standing = await rooms.standing()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,10 +26,10 @@ def events_of(stream: str) -> list[Any]:
     return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
-async def test_code_and_containers(house: Any, schemas: Any, tmp_path: Path) -> None:
+async def test_code_and_containers(house: Any, schemas: Any) -> None:
     code = called("code_interpreter", code="open('x.txt', 'w').write('x')\nprint(42)")
     model = ScriptedGenerator((code, "DONE", code, "DONE"))
-    rooms = Rooms(Tools(), house.clock, house.services.ids, tmp_path)
+    rooms = Rooms(Tools(), house.clock, house.services.ids)
     models = type(house.services.models)(model)
     house = replace(house, services=replace(house.services, models=models, rooms=rooms))
     try:

@@ -42,6 +42,7 @@ for name, attempt in tries.items():
     try: attempt()
     except BaseException: pass
     else: possible.append(name)
+import colorsys  # nobody read it before: the library can be read
 with open("own.txt", "w") as file: file.write("own")
 with open("own.txt") as file: own = file.read()
 print(json.dumps({"possible": possible, "own": own, "sum": 6 * 7}))

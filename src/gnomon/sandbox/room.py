@@ -34,6 +34,7 @@ _FILE_S = 10.0
 _HEAD_BYTES, _TAIL_BYTES = 48_000, 16_000
 _MAX_ANSWER_BYTES = 1_000_000
 _MARK_CHARS = 32
+_AT_START = {"MALLOC_ARENA_MAX": "2"}  # else each thread reserves what memory there may be
 _ENVIRONMENT = {
     "HOME": "/mnt/data",
     "TMPDIR": "/mnt/data",
@@ -46,12 +47,8 @@ _ENVIRONMENT = {
 class Room:
     """A namespace and a folder in which code runs. One command at a time."""
 
-    def __init__(self, place: Path, limits: Limits, packages: Mapping[str, str]) -> None:
-        """`place` is an empty folder, a mount point; `packages` may be imported, by name and path.
-
-        Nothing runs before `start`.
-        """
-        self._place = place
+    def __init__(self, limits: Limits, packages: Mapping[str, str]) -> None:
+        """`packages` may be imported, by name and path. Nothing runs before `start`."""
         self._limits = limits
         self._packages = packages
         self._process: asyncio.subprocess.Process | None = None
@@ -72,7 +69,7 @@ class Room:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd="/",
-            env={},
+            env=_AT_START,
             start_new_session=True,
         )
         limits, mark = self._limits, secrets.token_hex(_MARK_CHARS // 2)
@@ -80,7 +77,6 @@ class Room:
             "mark": mark,
             "parent": os.getpid(),
             "source": _SOURCE,
-            "root": str(self._place),
             "packages": dict(self._packages),
             "work_bytes": limits.work_bytes,
             "environment": _ENVIRONMENT,

@@ -105,9 +105,8 @@ class Container:
 class Rooms:
     """All methods belong to the event loop."""
 
-    def __init__(self, settings: Tools, clock: Clock, ids: Ids, place: Path) -> None:
-        """Nothing is started before it is asked for. `place` is a folder that stays empty: each
-        room sees its own root there."""
+    def __init__(self, settings: Tools, clock: Clock, ids: Ids) -> None:
+        """Nothing is started before it is asked for."""
         self._settings = settings
         self._clock = clock
         self._ids = ids
@@ -120,7 +119,6 @@ class Rooms:
         )
         self._packages = found_packages(settings.code_packages)
         self._containers: dict[str, Container] = {}
-        self._place = place
         self._standing: asyncio.Task[Standing] | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._turns = asyncio.Semaphore(max(1, os.cpu_count() or 1))
@@ -209,8 +207,7 @@ class Rooms:
                     await self.remove(container)
 
     def _room(self) -> Room:
-        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Room(self._place, self._limits, self._packages)
+        return Room(self._limits, self._packages)
 
     async def _prove(self) -> Standing:
         if self._settings.code == "off":

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import sysconfig
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +35,7 @@ PRELOADED = (
 _PACKAGES = "/packages"
 _ZONES = "/usr/share/zoneinfo"
 _BACKGROUND = 10
+_STACK_BYTES = 2 << 20
 
 
 def main() -> None:
@@ -128,8 +130,8 @@ def _links() -> dict[str, str]:
 
 def _close_in(wanted: Mapping[str, Any], shown: Mapping[str, str]) -> None:
     os.setsid()
+    namespaces.new_root(shown, _hidden(), _links(), wanted["work_bytes"])
     prctl("dying with the parent", _PR_SET_PDEATHSIG, signal.SIGKILL)
-    namespaces.new_root(wanted["root"], shown, _hidden(), _links(), wanted["work_bytes"])
     nothing = os.open("/dev/null", os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -141,6 +143,7 @@ def _close_in(wanted: Mapping[str, Any], shown: Mapping[str, str]) -> None:
     landlock.restrict([*shown, *also], namespaces.WORK, namespaces.DEVICES)
     _drop_capabilities()
     seccomp.restrict()
+    threading.stack_size(_STACK_BYTES)
     os.environ.clear()
     os.environ.update(wanted["environment"])
     sys.argv, sys.orig_argv = [""], [""]
