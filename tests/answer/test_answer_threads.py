@@ -318,7 +318,9 @@ def test_what_was_purged_goes_from_stored_answers_and_from_the_disk(tmp_path: Pa
         "The ferry sails at nine.",
     ]
     assert kept.answer.citations[0].key == "gone", "the place that says that it is gone"
-    assert kept.answer.citations[1].context == () and kept.answer.closest is None
+    assert kept.answer.citations[1].context[0].text.startswith("[purged] ")
+    assert kept.answer.closest is not None and kept.answer.closest.quote.startswith("[purged] ")
+    assert kept.answer.disagreements[0].other.startswith("[purged] ")
     output = kept.response["output"][0]
     assert output["text"][output["annotations"][0]["start"] :].startswith("[2]")
     assert threads.get("read") == kept

@@ -117,7 +117,7 @@ class Threads:
         *,
         limit: int = 100_000,
         shown: Callable[[Answer], object] = lambda answer: None,
-        is_purged: Callable[[str, int], bool] = lambda key, version: False,
+        is_purged: purged.IsPurged = lambda key, version: False,
     ) -> None:
         """Open or create the store at `path`. Raises StoreError.
 
@@ -379,12 +379,11 @@ class Threads:
 
     def _current(self, stored: Stored) -> Stored:
         """The answer without what was purged, here and on the disk."""
-        gone = {version for version in purged.shown(stored.answer) if self._is_purged(*version)}
+        gone = purged.words(stored, self._is_purged)
         if not gone:
             return stored
-        answer, response = purged.without(stored.answer, stored.response, gone)
-        if answer == stored.answer and response == stored.response:
-            return stored
+        stored = purged.without(stored, gone)
+        answer, response = stored.answer, stored.response
         packed = (msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
         words = f"{answer.question}\n{answer.text}"
         try:
@@ -395,7 +394,7 @@ class Threads:
                 self._db.execute("UPDATE said SET words = ? WHERE id = ?", (words, stored.id))
         except apsw.Error as error:
             raise self._damaged(error) from error
-        return msgspec.structs.replace(stored, answer=answer, response=response)
+        return stored
 
     def _release(self, ids: Sequence[str]) -> None:
         if self._pins is not None:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from gnomon.answer import purged
 from gnomon.answer.base import Question
 from gnomon.answer.diff import ClaimChange, Differ
 from gnomon.answer.threads import Pins
@@ -81,10 +82,20 @@ class WatchEvent(msgspec.Struct, frozen=True, kw_only=True):
 class WatchStore:
     """Watches and their events in one SQLite file. Safe to call from any thread."""
 
-    def __init__(self, path: Path, pins: Pins | None = None) -> None:
-        """Open or create it. Raises StoreError."""
+    def __init__(
+        self,
+        path: Path,
+        pins: Pins | None = None,
+        *,
+        is_purged: purged.IsPurged = lambda key, version: False,
+    ) -> None:
+        """Open or create it. Raises StoreError.
+
+        What `is_purged` names is not shown: its words leave the events that are read, for good.
+        """
         self._path = path
         self._pins = pins
+        self._is_purged = is_purged
         self._db = Database(path, _SCHEMA)
 
     def save(self, watch: Watch, *events: WatchEvent) -> None:
@@ -139,7 +150,12 @@ class WatchStore:
             "ORDER BY n DESC LIMIT ?3",
             (id, before, limit),
         )
-        return [self._decoded(row[0], WatchEvent) for row in rows]
+        return [self._current(id, self._decoded(row[0], WatchEvent)) for row in rows]
+
+    def sweep(self) -> None:
+        """Remove what was purged from every event."""
+        for (id,) in self._db.read("SELECT id FROM watch", ()):
+            self.events(id, limit=MAX_EVENTS)
 
     def delete(self, id: str) -> None:
         """Forget it, and release what its events cite."""
@@ -155,6 +171,17 @@ class WatchStore:
     def close(self) -> None:
         """Release the file. Idempotent."""
         self._db.close()
+
+    def _current(self, id: str, event: WatchEvent) -> WatchEvent:
+        """The event without what was purged, here and on the disk."""
+        gone = purged.words(event, self._is_purged)
+        if gone:
+            event = purged.without(event, gone)
+            packed = msgspec.msgpack.encode(event)
+            self._db.write(
+                ("UPDATE event SET content = ? WHERE watch = ? AND n = ?", (packed, id, event.n))
+            )
+        return event
 
     def _decoded(self, packed: bytes, form: Any) -> Any:
         try:

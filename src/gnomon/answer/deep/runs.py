@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from gnomon.answer import purged
 from gnomon.answer.deep.base import Budget, Event, Run
 from gnomon.answer.deep.engine import Engine
 from gnomon.answer.plan import clean
@@ -39,16 +40,27 @@ _log = get_logger()
 class RunStore:
     """Runs and their events in one SQLite file. Safe to call from any thread."""
 
-    def __init__(self, path: Path, pins: Pins | None = None) -> None:
-        """Open or create it. Raises StoreError."""
+    def __init__(
+        self,
+        path: Path,
+        pins: Pins | None = None,
+        *,
+        is_purged: purged.IsPurged = lambda key, version: False,
+    ) -> None:
+        """Open or create it. Raises StoreError.
+
+        What `is_purged` names is not shown: its words leave the runs that are read, for good.
+        """
         self._path = path
         self._pins = pins
+        self._is_purged = is_purged
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = apsw.Connection(str(path))
             self._db.set_busy_timeout(5_000)
             self._db.pragma("journal_mode", "wal")
+            self._db.pragma("secure_delete", 1)
             if self._db.pragma("user_version") > _VERSION:
                 raise self._damaged(ValueError("a newer Gnomon wrote it"))
             with self._db:
@@ -78,7 +90,7 @@ class RunStore:
     def get(self, id: str) -> Run | None:
         """The run as it was last stored."""
         rows = self._rows("SELECT content FROM run WHERE id = ?", (id,))
-        return self._decoded(rows[0][0], Run) if rows else None
+        return self._current(self._decoded(rows[0][0], Run)) if rows else None
 
     def events(self, id: str, after: int = 0) -> list[Event]:
         """Its events behind number `after`."""
@@ -93,7 +105,12 @@ class RunStore:
             "SELECT content FROM run WHERE owner = ? ORDER BY number DESC LIMIT ?",
             (owner, min(limit, MAX_LISTED)),
         )
-        return [self._decoded(row[0], Run) for row in rows]
+        return [self._current(self._decoded(row[0], Run)) for row in rows]
+
+    def sweep(self) -> None:
+        """Remove what was purged from every run that is not at work."""
+        for (id,) in self._rows("SELECT id FROM run WHERE status <> 'running'", ()):
+            self.get(id)
 
     def unfinished(self) -> list[Run]:  # type: ignore[valid-type]
         """What a stop of the process interrupted."""
@@ -111,6 +128,23 @@ class RunStore:
         """Release the file. Idempotent."""
         with self._lock:
             self._db.close()
+
+    def _current(self, run: Run) -> Run:
+        """The run without what was purged, here and, once it has ended, on the disk."""
+        gone = purged.words(run, self._is_purged)
+        if not gone:
+            return run
+        run = purged.without(run, gone)
+        if run.status != "running":
+            packed = msgspec.msgpack.encode(run)
+            self._rows("UPDATE run SET content = ? WHERE id = ?", (packed, run.id))
+            for event in self.events(run.id):
+                packed = msgspec.msgpack.encode(purged.without(event, gone))
+                self._rows(
+                    "UPDATE event SET content = ? WHERE run = ? AND n = ?",
+                    (packed, run.id, event.n),
+                )
+        return run
 
     def _rows(self, sql: str, bound: tuple[Any, ...]) -> Any:
         try:
