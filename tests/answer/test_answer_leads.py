@@ -96,6 +96,21 @@ def test_a_place_needs_no_name_of_its_own(sentence: str, place: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sentence", "person"),
+    [
+        ("The referee was Ada Ferrow.", 1.0),
+        ("Jean-Luc blew the whistle.", 1.0),
+        ("Half-time: the Women against Lower Tarn reads 1-0.", 0.0),
+        ("Das Spiel der Women gegen Lower Tarn endete 3:2.", 0.0),
+        ("Das Spiel gegen Lower Tarn leitete Ada Ferrow.", 1.0),
+    ],
+)
+def test_a_capital_alone_makes_no_person(sentence: str, person: float) -> None:
+    question = "Who refereed the match of the Women against Lower Tarn?"
+    assert type_present("person", question, sentence) == person
+
+
+@pytest.mark.parametrize(
     ("sentence", "announces"),
     [
         ("The council takes its vote on the cobbles this week.", True),

@@ -164,11 +164,14 @@ def names(text: str) -> tuple[Name, ...]:
         if not tokens:
             continue
         begin = start + tokens[0].start
-        lone = len(tokens) == 1 and _begins_sentence(text, begin)
-        if lone and not tokens[0].text.isupper():
+        end = start + tokens[-1].end
+        # "Half-time: 1-0" names nobody: its hyphen does not make it two names, as in "Jean-Luc".
+        single = len(tokens) == 1 or text[begin + 1 : end].islower()
+        lone = single and _begins_sentence(text, begin)
+        if lone and not text[begin:end].isupper():
             continue
         kept = tuple(t.stem for t in tokens if fold(t.text) not in STOP_WORDS)
-        out.append(Name(text[begin : start + tokens[-1].end], kept, begin, start + tokens[-1].end))
+        out.append(Name(text[begin:end], kept, begin, end))
     return tuple(out)
 
 

@@ -202,7 +202,12 @@ def _number_present(question: str, sentence: str) -> float:
 
 def _new_names(question: str, sentence: str) -> list[facts.Name]:
     asked = stems(question)
-    return [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+    found = [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+    # German writes every noun with a capital: there only two together are a name.
+    return [n for n in found if " " in n.text] if _GERMAN.search(sentence) else found
+
+
+_GERMAN = re.compile(r"\b(?:der|die|das|dem|den|und|ist|nicht|ein|eine|wurde|gegen|mit|im|vom)\b")
 
 
 _MEASURES = facts.currencies() | frozenset(
