@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,14 @@ def inputs(tmp_path: Path) -> Path:
         rows = [{"id": f"{number}-{at}", "text": text} for at, text in enumerate(texts)]
         (folder / f"{number}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where Ray keeps what it leaves when it is killed; sockets too, so its name is short."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
 
 
 def snapshot(folder: Path) -> dict[str, str]:

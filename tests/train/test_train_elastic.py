@@ -118,6 +118,14 @@ def workers(started: Started) -> list[psutil.Process]:
 Start = Callable[[dict[str, Any], Path, Group], Started]
 
 
+@pytest.fixture(autouse=True)
+def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where Ray keeps what it leaves when it is killed; sockets too, so its name is short."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     begun: list[Started] = []
@@ -275,7 +283,7 @@ def test_asked_to_end_it_saves_and_a_wrong_model_ends_it_at_once(
 
 @pytest.mark.slow
 def test_the_group_shrinks_and_grows_with_the_cluster(
-    described: Describe, tmp_path: Path, short_folder: Path, start: Start
+    described: Describe, tmp_path: Path, ray_folder: Path, start: Start
 ) -> None:
     run = described(
         schedule={"steps": 100_000, "kind": "constant"},
@@ -286,7 +294,7 @@ def test_the_group_shrinks_and_grows_with_the_cluster(
         [sys.executable, "-c", MACHINES],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=_environment() | {"RAY_TMPDIR": str(short_folder)},
+        env=_environment() | {"RAY_TMPDIR": str(ray_folder)},
         text=True,
     )
     assert machines.stdin and machines.stdout
@@ -319,10 +327,3 @@ def test_the_group_shrinks_and_grows_with_the_cluster(
     apart = max(abs((step.loss or 0) - (loss or 0)) for step, loss in zip(steps, one, strict=True))
     print(f"{len(steps)} steps over {sizes()} workers: losses differ by at most {apart:.1e}")
     assert apart <= 1e-5
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """Ray keeps sockets in it, whose names may not be long."""
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
