@@ -129,7 +129,7 @@ async def test_the_real_connectors_bring_in_what_citizens_write(tmp_path: Path) 
     index = LiveIndex(tmp_path / "index")
     door = Door(settings.net, clock)
     configs = {c.name: c for c in town.sources() if c.type != "feed"}
-    networks = ("bluesky", "mastodon", "hackernews", "wikimedia")
+    networks = ("bluesky", "mastodon", "hackernews", "wikimedia", "x")
     assert set(configs) == {f"demo:{network}" for network in networks}
     for config in configs.values():
         record.put_source(config)
