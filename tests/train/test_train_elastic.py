@@ -151,6 +151,16 @@ def test_no_more_workers_train_than_the_batch_is_dealt_to(
     assert fitting(config, most) == size
 
 
+def test_workers_that_share_out_experts_come_in_whole_groups(
+    described: Describe, tmp_path: Path
+) -> None:
+    config = RunConfig.model_validate(described(data={"batch": 8, "micro": 1}, machine={"ep": 2}))
+    assert [fitting(config, most) for most in (1, 2, 3, 5)] == [0, 2, 2, 4]
+    with pytest.raises(ConfigError, match="too few") as caught:
+        launch(config, tmp_path, Group(workers=4))
+    assert "--min-workers 2" in caught.value.hint
+
+
 def test_a_refusal_is_the_same_error_again() -> None:
     for error in (
         ConfigError("No.", code="train.memory", hint="Take less."),
