@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from html import escape
 
 import msgspec
@@ -96,6 +97,8 @@ class SitemapServer(FeedServer):
     def spoil(self, fault: str) -> None:
         """Serve the next zipped file damaged: `bad_gzip`, or `bomb` (60 MB of spaces)."""
         self._spoiled[self.file] = fault
+        if fault == "bomb":
+            _bomb()  # made now: nobody waits for it
 
     # -- what the reader gets -------------------------------------------------
     def _robots(self, request: Request) -> Reply:
@@ -121,7 +124,7 @@ class SitemapServer(FeedServer):
         if not self.zipped:
             return conditional(request, body, _headers(body, "application/xml"))
         fault = self._spoiled.pop(self.file, "")
-        packed = gzip.compress(b" " * 60_000_000 if fault == "bomb" else body, mtime=0)
+        packed = _bomb() if fault == "bomb" else gzip.compress(body, mtime=0)
         if fault == "bad_gzip":
             packed = packed[:20] + b"\xff" * 20 + packed[40:]
         return conditional(request, packed, _headers(packed, "application/x-gzip"))
@@ -138,6 +141,11 @@ class SitemapServer(FeedServer):
             )
         picture = f"<image:image><image:loc>{self.url('/a.png')}</image:loc></image:image>"
         return f"<url><loc>{escape(self.url(entry.path))}</loc>{moment}{news}{picture}</url>"
+
+
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b" " * 60_000_000, mtime=0)
 
 
 def _headers(body: bytes, media_type: str) -> Mapping[str, str]:
