@@ -7,8 +7,10 @@ goes to it, to Gnomon in front of it, and to a proxy in front of it, in turn: wh
 the first piece is read, and what is left of the engine's pace. Gnomon's answerer is replaced by one
 that passes each piece on as a sentence, so that the door in and the door out are measured, and
 not retrieval. Then many clients read slow streams at once, from a scripted engine inside
-Gnomon and from the proxy. The proxy is LiteLLM's where GNOMON_BENCH_LITELLM names its program, and
-a plain Starlette one, which does nothing but pass bytes on, in any case.
+Gnomon and from the proxy; from Gnomon also as resumable answers, where every second reader loses
+its connection once and goes on behind the last event that came. The proxy is LiteLLM's where
+GNOMON_BENCH_LITELLM names its program, and a plain Starlette one, which does nothing but pass bytes
+on, in any case. `--only crowd` leaves out the first part, `--only resumable` all but the last.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +39,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from gnomon.answer.base import AnswerEvent, Finished, Question, Written
+from gnomon.answer.base import AnswerEvent, Finished, Plan, Planned, Question, Written
 from gnomon.app import opened
 from gnomon.clock import SystemClock
 from gnomon.models.base import GenerateRequest, Message
@@ -140,6 +142,7 @@ class PassingOn:
         model: Any = scripted() if question.mode == "extract" else self._remote
         verdict = Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
         written = []
+        yield Planned(plan=Plan(search_text=""))
         async with aclosing(model.stream(asked(question.text))) as chunks:
             async for chunk in chunks:
                 if chunk.text:
@@ -222,6 +225,45 @@ async def read(port: int, model: str, text: str) -> tuple[float, float]:
     raise ValueError("The stream ended early.")
 
 
+async def read_resumable(port: int, text: str, *, leave: bool = False) -> tuple[float, float]:
+    """The same over `/v1/ask` with `resumable`. With `leave`, the connection is cut at the first
+    piece and the answer taken up behind it. Raises ValueError if any event is missing."""
+    asked = {"question": text, "mode": "extract", "resumable": True, "store": False}
+    seen: list[int] = []
+    began, first, id = time.perf_counter(), 0.0, ""
+    while True:
+        place = f"/v1/answers/{id}/events?starting_after={seen[-1]}" if seen else "/v1/ask"
+        content = b"" if seen else json.dumps(asked).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(
+                b"%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (b"GET" if seen else b"POST", place.encode(), len(content), content)
+            )
+            name = ""
+            async for line in reader:
+                if line.startswith(b"id: "):
+                    seen.append(int(line[4:]))
+                elif line.startswith(b"event: "):
+                    name = line[7:].strip().decode()
+                elif line.startswith(b"data: ") and name == "planned":
+                    id = json.loads(line[6:])["id"]
+                elif line.startswith(b"data: ") and name == "sentence":
+                    first = first or time.perf_counter()
+                    if leave and id:
+                        break
+                elif line.startswith(b"data: ") and name == "finished":
+                    if seen != list(range(len(seen))):
+                        raise ValueError("Events are missing.")
+                    return first - began, time.perf_counter() - first
+            else:
+                raise ValueError("The stream ended early.")
+        finally:
+            writer.close()
+        leave = False
+
+
 async def overhead(ports: dict[str, int], requests: int) -> dict[str, Any]:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ports}
     for i in range(requests + 5):
@@ -247,11 +289,22 @@ async def overhead(ports: dict[str, int], requests: int) -> dict[str, Any]:
     return figures
 
 
-async def crowd(port: int, process: psutil.Process, model: str, clients: int) -> dict[str, Any]:
-    """`clients` readers at once: idle for 6 s, then 20 pieces in 5 s."""
-    await read(port, model, "1 2 1")
+async def crowd(
+    port: int, process: psutil.Process, model: str, clients: int, *, resumable: bool = False
+) -> dict[str, Any]:
+    """`clients` readers at once: idle for 6 s, then 20 pieces in 5 s.
+
+    Of `resumable` answers, every second reader loses its connection once and comes back.
+    """
+
+    def one(text: str, number: int = 0) -> Coroutine[Any, Any, tuple[float, float]]:
+        if resumable:
+            return read_resumable(port, text, leave=number % 2 == 1)
+        return read(port, model, text)
+
+    await one("1 2 1")
     before = process.memory_info().rss
-    tasks = [asyncio.create_task(read(port, model, "6000 20 250")) for _ in range(clients)]
+    tasks = [asyncio.create_task(one("6000 20 250", i)) for i in range(clients)]
     await asyncio.sleep(4)
     idle = process.memory_info().rss
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -271,6 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=40)
     parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--only", choices=["crowd", "resumable"])
     given = parser.parse_args()
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
@@ -292,7 +346,8 @@ def main() -> None:
             processes["litellm"] = stack.enter_context(
                 running(command, ports["litellm"], "/health/liveliness")
             )
-        figures["one_at_a_time"] = asyncio.run(overhead(ports, given.requests))
+        if given.only is None:
+            figures["one_at_a_time"] = asyncio.run(overhead(ports, given.requests))
         figures["crowd"] = {
             name: asyncio.run(
                 crowd(
@@ -303,9 +358,12 @@ def main() -> None:
                 )
             )
             for name in ports
-            if name != "engine"
+            if name != "engine" and given.only != "resumable"
         }
-    save("serve", figures)
+        figures["crowd"]["gnomon, resumable"] = asyncio.run(
+            crowd(ports["gnomon"], processes["gnomon"], "", given.clients, resumable=True)
+        )
+    save("serve" if given.only is None else f"serve-{given.only}", figures)
 
 
 if __name__ == "__main__":

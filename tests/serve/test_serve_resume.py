@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
+import pytest
+
+from gnomon.serve import jobs
 
 
 def read(text: str) -> list[tuple[str, str, Any]]:
@@ -44,6 +48,34 @@ async def test_a_lost_stream_is_taken_up_behind_the_last_event(house: Any, serve
         assert whole["answer"]["text"] == rest[-1][2]["answer"]["text"]
         assert not house.answerer.cancelled.is_set()
         assert len(house.answerer.asked) == 1
+
+
+async def test_answers_that_are_read_are_not_counted_with_those_that_nobody_reads(
+    house: Any, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_RUNNING", 1)
+    house.answerer.hold = asyncio.Event()
+    asked = {"question": "Is the bridge open?", "resumable": True}
+    lines: list[Any] = []
+    async with served(house) as url, httpx2.AsyncClient(base_url=url, timeout=20) as http:
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                reading = await stack.enter_async_context(
+                    http.stream("POST", "/v1/ask", json=asked)
+                )
+                assert reading.status_code == 200
+                lines.append(reading.aiter_lines())
+                while await anext(lines[-1]) != "event: sentence":
+                    pass
+        # All three readers have left, and their answers go on.
+        async with asyncio.timeout(10):
+            while True:
+                async with http.stream("POST", "/v1/ask", json=asked) as refused:
+                    if refused.status_code == 429:
+                        break
+                await asyncio.sleep(0.01)
+        assert refused.headers["retry-after"] == "10"
+        house.answerer.hold.set()
 
 
 async def test_stopping_ends_the_work_and_stores_nothing(house: Any, served: Any) -> None:

@@ -75,7 +75,7 @@ async def ask(body: AskRequest, request: Request) -> Response:
     question = await _question(body, services, owner)
     asked = _Asked(body, question, services, base_url(request, services), owner, spender(request))
     if body.stream and body.resumable:
-        job = await request.app.state.jobs.start(asked, owner)
+        job = await request.app.state.jobs.start(asked, owner, read=True)
         return EventStream(job.stream(-1), services.clock)
     if body.stream:
         return EventStream(asked.stream(), services.clock)

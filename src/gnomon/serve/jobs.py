@@ -18,6 +18,10 @@ from gnomon.serve.errors import ApiError
 from gnomon.serve.sse import event
 
 MAX_RUNNING = 64
+"""Answers that nobody reads while they are being made. Those that are read are bounded by the
+requests that are open."""
+_COMING_S = 10.0
+"""How long whoever asked for an answer has to begin reading it."""
 KEPT_S = 600.0
 """How long the events of a finished job can still be asked for."""
 
@@ -51,8 +55,10 @@ class Work(Protocol):
 class Job:
     """One answer in the background. All methods belong to the event loop."""
 
-    def __init__(self, work: Work, owner: str) -> None:
+    def __init__(self, work: Work, owner: str, reader_until_s: float = 0.0) -> None:
         self.owner = owner
+        self._readers = 0
+        self._reader_until_s = reader_until_s
         self.response: dict[str, Any] = {}
         """As it stands."""
         self.ended_at_s: float | None = None
@@ -89,14 +95,23 @@ class Job:
     async def stream(self, after: int) -> AsyncGenerator[bytes]:
         """The events behind number `after`, those to come included."""
         at = after + 1
-        while True:
-            more = self._more
-            while at < len(self._events):
-                yield event(*self._events[at], id=str(at))
-                at += 1
-            if self.ended_at_s is not None:
-                return
-            await more.wait()
+        self._readers += 1
+        try:
+            while True:
+                more = self._more
+                while at < len(self._events):
+                    yield event(*self._events[at], id=str(at))
+                    at += 1
+                if self.ended_at_s is not None:
+                    return
+                await more.wait()
+        finally:
+            self._readers -= 1
+            self._reader_until_s = 0.0
+
+    def alone(self, now_s: float) -> bool:
+        """Whether it runs and nobody reads it."""
+        return self.ended_at_s is None and not self._readers and now_s >= self._reader_until_s
 
     async def cancel(self) -> dict[str, Any]:
         """Stop it; the response as it stands then. A finished one stays as it is."""
@@ -115,10 +130,14 @@ class Jobs:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
 
-    async def start(self, work: Work, owner: str) -> Job:
-        """Run `work` in the background. Raises ApiError 429 if too many run already."""
+    async def start(self, work: Work, owner: str, *, read: bool = False) -> Job:
+        """Run `work` in the background; `read` if its stream is read at once.
+
+        Raises ApiError 429 if too many run already that nobody reads.
+        """
         self._forget()
-        running = sum(job.ended_at_s is None for job in self._jobs.values())
+        now_s = self._clock.monotonic()
+        running = sum(job.alone(now_s) for job in self._jobs.values())
         if running >= MAX_RUNNING:
             raise ApiError(
                 429,
@@ -127,7 +146,7 @@ class Jobs:
                 hint="Wait for one to end, or cancel one.",
                 headers={"retry-after": "10"},
             )
-        job = self._jobs[work.id] = Job(work, owner)
+        job = self._jobs[work.id] = Job(work, owner, now_s + _COMING_S if read else 0.0)
         await job.start(self._clock)
         return job
 
