@@ -1,15 +1,18 @@
-"""Goodput of a run that is killed every minute and started again at once.
+"""Goodput of a run that is killed with -9 every minute.
 
     python bench/goodput_bench.py --minutes 10 --every 60
+    python bench/goodput_bench.py --minutes 10 --every 60 --all
 
-Each start is a new process, as after a kill -9 of everything. Counted is the part of the wall time,
-from the first step to the last, that went into steps that the run kept.
+Killed is the worker, which `gnomon forge train --restart` starts again; with `--all` everything, and
+the command is given anew. Counted is the part of the wall time, from the first step to the last, that
+went into steps that the run kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -27,6 +30,15 @@ from gnomon.train.runs import goodput
 from gnomon.train.shards import write_shards
 
 
+_START = """
+import sys
+from pathlib import Path
+from gnomon.train.config import read_config
+from gnomon.train.restart import train_on
+train_on(read_config(Path(sys.argv[1])), Path(sys.argv[2]), 1)
+"""
+
+
 def measure(wanted: argparse.Namespace, folder: Path) -> str:
     shape = presets()[wanted.shape]
     rng = np.random.default_rng(0)
@@ -41,21 +53,29 @@ def measure(wanted: argparse.Namespace, folder: Path) -> str:
     )
     described, run = folder / "goodput.json", folder / "run"
     described.write_text(config.model_dump_json())
-    command = [sys.executable, "-m", "gnomon.train.launch", str(described), str(run)]
+    command = [sys.executable, "-c", _START, str(described), str(run)]
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     kills, end = 0, time.monotonic() + 60 * wanted.minutes
-    while time.monotonic() < end:
-        with subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_WAIT_POLICY": "passive"}
-        ) as process:
-            time.sleep(min(wanted.every, max(0.0, end - time.monotonic())))
-            if (ended := process.poll()) is not None:
-                raise SystemExit(f"The run ended by itself, with status {ended}.")
-            process.kill()
+    while time.monotonic() < end - wanted.every / 2:
+        time.sleep(wanted.every)
+        if (ended := process.poll()) is not None:
+            raise SystemExit(f"The run ended by itself, with status {ended}.")
         kills += 1
+        if wanted.all:
+            process.kill()
+            process.wait()
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+        else:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            os.kill(int(children.split()[-1]), signal.SIGKILL)
+    time.sleep(wanted.every)
+    process.kill()
+    process.wait()
     steps = read_steps(run)
     gaps_s = [b.at - a.at for a, b in pairwise(steps) if a.start != b.start]
     return (
-        f"{kills - 1} kills in {steps[-1].at - steps[0].at:.0f} s, {len(steps)} steps kept: "
+        f"{kills} kills in {steps[-1].at - steps[0].at:.0f} s, {len(steps)} steps kept: "
         f"goodput {goodput(steps):.1%}. From one kept step to the next over a kill: "
         f"{statistics.median(gaps_s):.1f} s median, {max(gaps_s):.1f} s at most. "
         f"Load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores."
@@ -65,6 +85,7 @@ def measure(wanted: argparse.Namespace, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", default="grok-5m", choices=list(presets()))
+    parser.add_argument("--all", action="store_true", help="kill what watches, too")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--every", type=float, default=60, help="seconds between kills")
     parser.add_argument("--checkpoint-every", type=int, default=5, help="steps")

@@ -83,6 +83,9 @@ def train(
     launcher: Annotated[
         str, typer.Option(help="local; ray: on a cluster; slurm: write a batch script.")
     ] = "local",
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Of local: go on by itself when a worker is killed.")
+    ] = False,
     min_workers: Annotated[int, typer.Option(min=1, help="Of Ray: with fewer, the run waits.")] = 1,
     address: Annotated[
         str, typer.Option(help="Of the Ray cluster, or auto; default: RAY_ADDRESS, else its own.")
@@ -102,6 +105,10 @@ def train(
 
     read = read_config(config)
     folder = _home() / (name or config.stem)
+    if restart and launcher != "local":
+        raise ConfigError(
+            f"--restart is of local; {launcher} does so anyway.", hint="Leave it out."
+        )
     if launcher == "slurm":
         _slurm(config, folder, nodes, gpus_per_node, time, partition, submit=submit)
         return
@@ -116,6 +123,10 @@ def train(
         from gnomon.train.elastic import launch as on_cluster
 
         on_cluster(read, folder, Group(workers, min_workers, address))
+    elif restart:
+        from gnomon.train.restart import train_on
+
+        train_on(read, folder, workers)
     elif workers > 1:
         from gnomon.train.launch import launch
 
