@@ -382,7 +382,10 @@ class Door:
 
     # -- robots.txt ------------------------------------------------------------
     async def _fetch_robots(self, target: Target) -> tuple[int, bytes]:
-        """Status and body of an origin's robots.txt; redirects are followed, also elsewhere."""
+        """Status and body of an origin's robots.txt; redirects are followed, also elsewhere.
+
+        To plain http as well: all that it could do is to forbid.
+        """
         ask = Ask("crawl", "GET", {}, None, (), MAX_ROBOTS_BYTES, self._settings.timeout_s)
         at = parse_target(f"{target.origin}/robots.txt")
         for _ in range(MAX_REDIRECTS + 1):
