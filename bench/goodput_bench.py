@@ -3,9 +3,9 @@
     python bench/goodput_bench.py --minutes 10 --every 60
     python bench/goodput_bench.py --minutes 10 --every 60 --all
 
-Killed is the worker, which `gnomon forge train --restart` starts again; with `--all` everything, and
-the command is given anew. Counted is the part of the wall time, from the first step to the last, that
-went into steps that the run kept.
+Killed is the worker, which `gnomon forge train --restart` starts again; with `--all` everything,
+and the command is given anew. Counted is the part of the wall time, from the first step to the
+last, that went into steps that the run kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from gnomon.train.metrics import read_steps
 from gnomon.train.models.shape import presets
 from gnomon.train.runs import goodput
 from gnomon.train.shards import write_shards
-
 
 _START = """
 import sys
