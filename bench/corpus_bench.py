@@ -72,7 +72,8 @@ def filters(sets: dict[str, list[str]]) -> dict[str, Any]:
         figures["kept"] = sum(not v.reason for v in verdicts)
         figures["reasons"] = len({v.reason for v in verdicts})
         if theirs is not None:
-            reasons, their_seconds = timed(theirs, texts)
+            found, their_seconds = timed(theirs, texts)
+            reasons = [reason for reason, _ in found]
             different = Counter(
                 f"{v.reason or 'kept'} / {t or 'kept'}"
                 for v, t in zip(verdicts, reasons, strict=True)
@@ -83,12 +84,17 @@ def filters(sets: dict[str, list[str]]) -> dict[str, Any]:
             figures["times"] = round(their_seconds / seconds, 1)
             figures["same"] = round(1 - different.total() / len(texts), 5)
             figures["different"] = dict(different.most_common(8))
+            figures["same_text"] = sum(
+                v.text == text
+                for v, (reason, text) in zip(verdicts, found, strict=True)
+                if not reason
+            )
         out[name] = figures
     out["profile"] = profile(Rules(line_ends=True).judge, sets["real"])
     return out
 
 
-def their_filters() -> Callable[[str], str] | None:
+def their_filters() -> Callable[[str], tuple[str, str]] | None:
     try:
         from datatrove.data import Document
         from datatrove.pipeline.filters import (
@@ -102,13 +108,13 @@ def their_filters() -> Callable[[str], str] | None:
     chain: list[Any] = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter()]
     chain.append(FineWebQualityFilter())
 
-    def judge(text: str) -> str:
+    def judge(text: str) -> tuple[str, str]:
         document = Document(text=text, id="")
         for one in chain:
             found = one.filter(document)
             if found is not True:
-                return f"{one.name}: {found[1]}"
-        return ""
+                return f"{one.name}: {found[1]}", text
+        return "", document.text
 
     judge("This loads the tables of words.")
     return judge
