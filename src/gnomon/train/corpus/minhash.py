@@ -25,6 +25,7 @@ _rng = np.random.RandomState(1)
 _FACTORS: Hashes = _rng.randint(1, _PRIME, dtype=np.uint64, size=(BANDS * ROWS, 1))
 _ADDED: Hashes = _rng.randint(0, _PRIME, dtype=np.uint64, size=(BANDS * ROWS, 1))
 _LOW, _HIGH = np.uint64(_PRIME), np.uint64(61)
+# Room to count in, kept because asking for it takes longer: for one thread at a time.
 _products = np.empty((BANDS * ROWS, _BLOCK), np.uint64)
 _carries = np.empty_like(_products)
 
