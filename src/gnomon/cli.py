@@ -66,6 +66,7 @@ forge.register(app)
 corpus.register(app)
 
 _SHOWN_SKIPS = 20
+_CHECKS, _CHECK_S = 50, 0.2
 _TURN_S = 0.2
 """How long a server that runs has the record for itself between two loads of an import."""
 
@@ -273,6 +274,11 @@ def doctor(as_json: Json = False) -> None:
     serving = running(loaded.settings.home)
     with client() as server:
         status = server.call("GET", "/v1/status")
+        for _ in range(_CHECKS):
+            if (status["tools"]["code"] or {}).get("state") != "checking":
+                break
+            time.sleep(_CHECK_S)
+            status = server.call("GET", "/v1/status")
     if as_json:
         print(json.dumps(status, ensure_ascii=False, indent=2))
         return

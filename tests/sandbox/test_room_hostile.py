@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,31 @@ async def test_it_dies_with_whoever_made_it(room: Room) -> None:
     await room.close()
     _, alive = psutil.wait_procs(inner, timeout=5)
     assert not alive
+
+
+async def test_it_dies_with_a_server_that_was_killed(room: Room) -> None:
+    code = (
+        "import asyncio, os, psutil\n"
+        "from gnomon.sandbox.base import Limits\n"
+        "from gnomon.sandbox.room import Room\n"
+        "async def main():\n"
+        "    room = Room(Limits(), {})\n"
+        "    await room.start()\n"
+        "    all = psutil.Process().children(recursive=True)\n"
+        "    print(*(one.pid for one in all), flush=True)\n"
+        "    await room.run('while True: pass')\n"
+        "asyncio.run(main())\n"
+    )
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    pids = [int(pid) for pid in (await server.stdout.readline()).split()]
+    processes = [psutil.Process(pid) for pid in pids]
+    server.kill()
+    await server.communicate()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert len(pids) == 2 and not alive
 
 
 async def test_a_cancelled_run_ends_the_room(room: Room) -> None:

@@ -100,6 +100,35 @@ async def test_files_come_back_with_a_new_beginning(rooms: Any) -> None:
     assert await container.read("own.txt") is None
 
 
+async def test_one_that_was_ended_does_not_begin_anew(rooms: Any) -> None:
+    made = await ready(rooms)
+    container = await made.enter("ann")
+    running = asyncio.create_task(made.run(container, "while True: pass"))
+    async with asyncio.timeout(10):
+        while container._room is None:  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0.01)
+    await made.remove(container)
+    assert (await running).ended == "died"
+    with pytest.raises(RoomError, match="was ended"):
+        await made.run(container, "1")
+    assert container._room is None
+
+
+async def test_beginning_at_once_makes_one_room(rooms: Any) -> None:
+    made = await ready(rooms)
+    container = await made.enter("ann")
+    both = await asyncio.gather(*(made.run(container, f"x{i} = {i}") for i in (1, 2)))
+    assert [ran.ended for ran in both] == ["done", "done"]
+    assert (await made.run(container, "x1 + x2")).output == "3\n"
+
+
+async def test_it_is_told_at_once_what_is_known(rooms: Any) -> None:
+    made = rooms()
+    assert made.known().state == "checking"
+    await made.standing()
+    assert made.known().state in ("ready", "unavailable")
+
+
 async def test_idle_rooms_are_cleared_and_busy_ones_stay(rooms: Any) -> None:
     made = await ready(rooms, code_idle_minutes=10)
     idle, busy = await made.enter("ann"), await made.enter("ann")
@@ -123,3 +152,13 @@ async def test_there_are_no_more_rooms_than_there_may_be(rooms: Any) -> None:
     first.leave()
     second = await made.enter("bob")
     assert made.of("ann") == [] and made.of("bob") == [second]
+
+
+async def test_ones_own_idle_room_makes_way_first(rooms: Any) -> None:
+    made = await ready(rooms, code_rooms=2)
+    longest, own = await made.enter("ann"), await made.enter("bob")
+    longest.leave()
+    rooms.clock.advance(5)
+    own.leave()
+    await made.enter("bob")
+    assert made.of("ann") == [longest] and len(made.of("bob")) == 1

@@ -225,6 +225,12 @@ async def test_without_a_capable_model_it_is_accepted_and_not_used(house: Any) -
             assert refused.json()["error"]["code"] == "request.model_needed"
 
 
+async def test_who_wants_quotes_only_gets_no_model(house: Any) -> None:
+    async with coding(house, run("1")) as (house, model):
+        answer = await ask(house, tools=[TOOL], model="gnomon-extract")
+    assert [item["type"] for item in answer["output"]] == ["message"] and not model.requests
+
+
 async def test_it_can_be_forced_and_forbidden(house: Any) -> None:
     async with coding(house, run("1"), "DONE") as (house, model):
         await ask(house, tools=[TOOL, {"type": "web_search"}], tool_choice=TOOL)

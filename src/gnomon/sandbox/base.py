@@ -51,7 +51,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Whether code can be run here, in a sentence."""
 
-    state: Literal["ready", "off", "unavailable"]
+    state: Literal["ready", "off", "unavailable", "checking"]
     text: str
 
     @property

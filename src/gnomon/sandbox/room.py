@@ -31,6 +31,7 @@ _BOOT = (
 _START_S = 15.0
 _GRACE_S = 1.0
 _FILE_S = 10.0
+_END_S = 5.0
 _HEAD_BYTES, _TAIL_BYTES = 48_000, 16_000
 _MAX_ANSWER_BYTES = 1_000_000
 _MARK_CHARS = 32
@@ -53,6 +54,7 @@ class Room:
         self._packages = packages
         self._process: asyncio.subprocess.Process | None = None
         self._busy = asyncio.Lock()
+        self._listening = False
         self._known: dict[str, Written] = {}
 
     @property
@@ -174,9 +176,11 @@ class Room:
                 process.kill()
         if process.stdin is not None:
             process.stdin.close()
-        reading = process.stdout
-        while reading is not None and await reading.read(65_536):
-            pass
+        if process.stdout is not None and not self._listening:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    while await process.stdout.read(65_536):
+                        pass
         await process.wait()
 
     # -- the line --------------------------------------------------------------
@@ -212,12 +216,17 @@ class Room:
         """Until the answer, the end, too much or too long (TimeoutError)."""
         if self._process is None or self._process.stdout is None:
             return
-        async with asyncio.timeout(timeout_s):
-            while heard.answer is None and not heard.over:
-                block = await self._process.stdout.read(65_536)
-                if not block:
-                    return
-                heard.take(block)
+        stream = self._process.stdout
+        self._listening = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                while heard.answer is None and not heard.over:
+                    block = await stream.read(65_536)
+                    if not block:
+                        return
+                    heard.take(block)
+        finally:
+            self._listening = False
 
     async def _ended(self, heard: _Heard, reason: str) -> Ran:
         output, cut = heard.text, heard.cut_bytes

@@ -48,6 +48,8 @@ class Container:
         self._room: Room | None = None
         self._loaders: dict[str, Loader] = {}
         self._clock = clock
+        self._over = False
+        self._beginning = asyncio.Lock()
 
     async def lay(self, path: str, load: Loader) -> None:
         """Have a file in the folder, now and after the room began anew. Raises RoomError."""
@@ -75,21 +77,29 @@ class Container:
         return await self._room.get(path)
 
     async def close(self) -> None:
-        """End it with everything in it."""
+        """End it with everything in it, for good."""
+        self._over = True
+        await self._clear()
+
+    async def _clear(self) -> None:
         room, self._room = self._room, None
         if room is not None:
             await room.close()
 
     async def _ready(self) -> Room:
-        if self._room is not None and self._room.alive:
+        async with self._beginning:
+            if self._room is None or not self._room.alive:
+                await self._clear()
+                room = self._make()
+                await room.start()
+                self._room = room
+                for path, load in self._loaders.items():
+                    await room.put(path, await load())
+            if self._over:
+                await self._clear()
+                raise RoomError("The container was ended.", code="sandbox.gone")
+            assert self._room is not None  # noqa: S101 - made above
             return self._room
-        await self.close()
-        room = self._make()
-        await room.start()
-        self._room = room
-        for path, load in self._loaders.items():
-            await room.put(path, await load())
-        return room
 
     def enter(self) -> None:
         """Somebody begins to use it."""
@@ -125,9 +135,19 @@ class Rooms:
 
     async def standing(self) -> Standing:
         """Whether code can be run here; found out by trying what must not be possible, once."""
+        return await asyncio.shield(self._proof())
+
+    def known(self) -> Standing:
+        """The same, as far as it is known already."""
+        proof = self._proof()
+        if proof.done():
+            return proof.result()
+        return Standing(state="checking", text="Whether code can be run is being tried.")
+
+    def _proof(self) -> asyncio.Task[Standing]:
         if self._standing is None:
             self._standing = asyncio.create_task(self._prove(), name="sandbox proof")
-        return await asyncio.shield(self._standing)
+        return self._standing
 
     async def enter(self, owner: str, id: str | None = None, name: str = "") -> Container:
         """The owner's container of this id, or a new one; `leave` it when done.
@@ -179,15 +199,16 @@ class Rooms:
         standing = await self.standing()
         if not standing.ready:
             raise RoomError(standing.text, code="sandbox.unavailable")
-        await self._make_space()
+        await self._make_space(owner)
         container = Container(self._ids.new("cntr"), owner, name, self._room, self._clock)
         self._containers[container.id] = container
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep(), name="sandbox sweep")
         return container
 
-    async def _make_space(self) -> None:
-        """Clear the room that was idle longest where there are as many as there may be."""
+    async def _make_space(self, owner: str) -> None:
+        """Clear the owner's room that was idle longest, or anybody's, where there are as many as
+        there may be."""
         while len(self._containers) >= self._settings.code_rooms:
             idle = [c for c in self._containers.values() if not c.users]
             if not idle:
@@ -196,7 +217,8 @@ class Rooms:
                     code="sandbox.busy",
                     hint="Try again later; tools.code_rooms is their number.",
                 )
-            await self.remove(min(idle, key=lambda c: c.idle_since_s))
+            mine = [c for c in idle if c.owner == owner]
+            await self.remove(min(mine or idle, key=lambda c: c.idle_since_s))
 
     async def _sweep(self) -> None:
         while self._containers:

@@ -347,6 +347,7 @@ class Exchange:
             output=self._output,
             include=self._body.include or (),
             most=most if isinstance(most, int) and most > 0 else None,
+            quoting=self._question.mode == "extract",
         )
 
     def _event(self, name: str, /, **payload: Any) -> tuple[str, dict[str, Any]]:

@@ -73,7 +73,7 @@ async def status(request: Request) -> Response:
     fresh, newest_at = summary(services, states, now)
     demo = services.demo
     own = services.served.states() if services.served else []
-    code = await services.rooms.standing() if services.rooms else None
+    code = services.rooms.known() if services.rooms else None
     return JsonResponse(
         {
             "version": services.version,

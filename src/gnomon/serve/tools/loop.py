@@ -49,8 +49,11 @@ class Deciding:
         output: list[dict[str, Any]],
         include: Sequence[str],
         most: int | None,
+        quoting: bool = False,
     ) -> None:
-        """Finished items are appended to `output`; `most` is the client's limit of calls."""
+        """Finished items are appended to `output`; `most` is the client's limit of calls. Where
+        the client wants to be `quoting` only, no model runs anything."""
+        self._quoting = quoting
         self._services = services
         self._wishes = wishes
         self._functions = functions
@@ -88,7 +91,7 @@ class Deciding:
     async def steps(self) -> Events:
         """The events of what is run. Raises ApiError where something must be called and cannot."""
         generator = self._services.models.generator()
-        if not self._wishes.any or generator is None or not generator.capable:
+        if not self._wishes.any or generator is None or not generator.capable or self._quoting:
             await self._without(generator)
             return
         try:
