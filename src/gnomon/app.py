@@ -44,7 +44,7 @@ from gnomon.clock import Clock, RandomIds, SystemClock
 from gnomon.demo import Showing
 from gnomon.errors import ConfigError, ContentError, ModelError, StoreError
 from gnomon.files.batches import BatchStore
-from gnomon.files.store import SOURCE, Files
+from gnomon.files.store import OWN, SOURCE, Files
 from gnomon.index.live import LiveIndex
 from gnomon.ingest.runner import Runner
 from gnomon.models.hub import Hub
@@ -613,7 +613,8 @@ async def _expire_files(files: Files, runner: Runner, clock: Clock) -> None:
 
 
 def _is_purged(record: SqliteRecord, key: str, version: int) -> bool:
-    return record.version(key, version).life is Life.PURGED
+    """Whether a source's terms forbid to show it. Answers about one's own file are one's own."""
+    return not key.startswith(OWN) and record.version(key, version).life is Life.PURGED
 
 
 async def _sweep(store: WatchStore | RunStore, clock: Clock) -> None:

@@ -16,6 +16,8 @@ from gnomon.errors import ConfigError, StoreError
 
 SOURCE = "files"
 """The source that the texts of files belong to."""
+OWN = "file:"
+"""What the keys of all their documents begin with."""
 PRIVATE_PURPOSES = ("batch", "batch_output")
 """Files that nobody but their owner sees; other files are the whole server's."""
 _SCHEMA = """
@@ -71,7 +73,7 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 
 def key_of(file_id: str) -> str:
     """What the keys of a file's documents begin with."""
-    return f"file:{file_id}#"
+    return f"{OWN}{file_id}#"
 
 
 class Files:
