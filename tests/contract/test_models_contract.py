@@ -157,6 +157,14 @@ async def test_reports_log_probabilities(generator: Generator) -> None:
     assert all(len(t.top) == 1 for t in tokens)
 
 
+async def test_probabilities_come_without_alternatives_too(generator: Generator) -> None:
+    chunks = await read(generator, ask("Capital of France?", logprobs=0, max_tokens=6))
+    tokens = [t for c in chunks for t in c.logprobs]
+    assert tokens and all(t.top == () for t in tokens)
+    chunks = await read(generator, ask("Capital of France?", max_tokens=6))
+    assert not any(c.logprobs for c in chunks)
+
+
 async def test_closing_the_stream_stops_the_engine(generator: Generator) -> None:
     stream = generator.stream(ask("Write a very long story.", max_tokens=900))
     async for chunk in stream:

@@ -358,6 +358,11 @@ async def test_the_xai_sdk_asks_registered_models(house: Any, models: Models) ->
         pieces = [piece.content async for _, piece in chat.stream()]
         assert "".join(pieces) == "I am"
         assert (await chat.sample()).finish_reason == "REASON_MAX_LEN"
+        wished: dict[str, Any] = {"logprobs": True, "top_logprobs": 1}
+        chat = client.chat.create("demo", messages=[user("Hello?")], **wished)
+        told = (await chat.sample()).logprobs
+        assert "".join(token.token for token in told.content) == "I am demo@1."
+        assert told.content[0].top_logprobs[0].token == "I"
     finally:
         await client.close()
         await door.stop(0)

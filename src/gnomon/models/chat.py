@@ -20,13 +20,17 @@ def finish_reason(found: str) -> FinishReason:
     return _FINISH.get(found, "stop")
 
 
-def logprobs(found: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
-    """The tokens of a choice's `logprobs`."""
+def logprobs(
+    found: Mapping[str, Any] | None, *, most: int | None = None
+) -> tuple[TokenLogprob, ...]:
+    """The tokens of a choice's `logprobs`, with at most so many alternatives each."""
     return tuple(
         TokenLogprob(
             token=entry["token"],
             logprob=float(entry["logprob"]),
-            top=tuple((t["token"], float(t["logprob"])) for t in entry.get("top_logprobs") or ()),
+            top=tuple(
+                (t["token"], float(t["logprob"])) for t in (entry.get("top_logprobs") or ())[:most]
+            ),
         )
         for entry in (found or {}).get("content") or ()
     )

@@ -184,6 +184,7 @@ class _Reader:
 
     def __init__(self, request: GenerateRequest) -> None:
         self._calls = tools.CallParser(request)
+        self._alternatives = request.logprobs
         self._finish: FinishReason | None = None
         self._input_tokens = 0
         self._output_tokens = 0
@@ -197,7 +198,7 @@ class _Reader:
         chunks = []
         for choice in item.get("choices", ()):
             text = self._calls.take((choice.get("delta") or {}).get("content") or "")
-            tokens = chat.logprobs(choice.get("logprobs"))
+            tokens = chat.logprobs(choice.get("logprobs"), most=self._alternatives)
             if text or tokens:
                 chunks.append(Chunk(text=text, logprobs=tokens))
             if reason := choice.get("finish_reason"):
@@ -260,7 +261,7 @@ def _body(request: GenerateRequest) -> dict[str, Any]:
         body["seed"] = request.seed
     if request.logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = request.logprobs
+        body["top_logprobs"] = max(1, request.logprobs)  # with 0 the engine tells none at all
     schema = tools.forced_call_schema(request) or request.json_schema
     if schema is not None and request.grammar is not None:
         raise ModelTerminal(

@@ -48,6 +48,8 @@ def responses_request(asked: Any, as_of: str | None) -> ResponsesRequest:
         ignored["stop"] = list(asked.stop)
     if asked.logprobs:
         ignored["logprobs"] = True
+    if asked.HasField("top_logprobs"):
+        ignored["top_logprobs"] = asked.top_logprobs
     if asked.HasField("reasoning_effort"):
         ignored["reasoning_effort"] = asked.reasoning_effort
     if asked.HasField("max_tokens") and asked.max_tokens < 1:

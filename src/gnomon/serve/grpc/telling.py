@@ -73,17 +73,22 @@ class Telling:
                     message=MESSAGES["CompletionMessage"](role=role, **parts),
                 )
                 self._outputs += 1
-        told.outputs.add(
+        output = told.outputs.add(
             index=self._outputs,
             finish_reason=_finish(response),
             message=MESSAGES["CompletionMessage"](role=_ASSISTANT, **_answer(response)),
         )
+        last = response["output"][-1]
+        if last["type"] == "message":
+            _add_logprobs(output, last["content"][0].get("logprobs"))
         return told
 
     def chunk(self, name: str, payload: Mapping[str, Any], begun: Mapping[str, Any]) -> Any | None:
         """What an event adds, None if nothing. `begun` is the response as it began."""
         if name == "response.output_text.delta":
-            return self._chunk(begun, [(_ASSISTANT, {"content": payload["delta"]}, 0)])
+            told = self._chunk(begun, [(_ASSISTANT, {"content": payload["delta"]}, 0)])
+            _add_logprobs(told.outputs[0], payload["logprobs"])
+            return told
         if name == "response.output_item.done":
             outputs = [
                 (role, parts, ENUMS["REASON_TOOL_CALLS"])
@@ -199,6 +204,15 @@ def _call(id: str, kind: int, name: str, arguments: str) -> Any:
         ),
         function={"name": name, "arguments": arguments},
     )
+
+
+def _add_logprobs(output: Any, tokens: Sequence[Mapping[str, Any]] | None) -> None:
+    """The probabilities of an output's tokens, where there are any."""
+    for token in tokens or ():
+        top = [{**t, "bytes": bytes(t["bytes"])} for t in token["top_logprobs"]]
+        output.logprobs.content.add(
+            **{**token, "bytes": bytes(token["bytes"]), "top_logprobs": top}
+        )
 
 
 def _finish(response: Mapping[str, Any]) -> int:
