@@ -275,6 +275,11 @@ def test_an_update_is_the_day_only_where_nothing_else_is() -> None:
     assert (alone.published_day, alone.date_source) == (date(2019, 11, 9), "updated")
 
 
+def test_an_undated_page_has_the_day_of_its_address() -> None:
+    result = page(story(), url="https://n.example/2019/11/05/bridge")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "htmldate")
+
+
 def test_a_month_or_a_year_is_no_day() -> None:
     assert page(story(below="<footer>© 2019 The Example</footer>")).published_at is None
     assert page(story("<p class=date>November 2019</p>")).published_at is None
