@@ -121,6 +121,8 @@ def test_search_sources_and_doctor_speak(up: tuple[Path, Up]) -> None:
     assert "demo:herald" in run(home, "sources", "list").stdout
     doctor = run(home, "doctor").stdout
     assert "Web search in answers: off" in doctor
+    assert "Code runs in closed rooms" in doctor or "Code is not run" in doctor
+    assert "Remote MCP tools: none" in doctor
     assert "Home:" in doctor and "Model" in doctor and "Source demo:herald" in doctor
     unknown = run(home, "sources", "pause", "demo:heralt")
     assert unknown.returncode == 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
@@ -20,8 +22,16 @@ from openai import AsyncOpenAI
 from gnomon.clock import SystemClock
 from gnomon.models.base import GenerateRequest, ToolCall
 from gnomon.models.scripted import Reply, ScriptedGenerator
+from gnomon.net.base import Response
 from gnomon.net.door import Door
-from gnomon.serve.tools.remote import MAX_OUTPUT_CHARS, RemoteError, RemoteServer, clean
+from gnomon.serve.tools.remote import (
+    MAX_OUTPUT_CHARS,
+    RemoteError,
+    RemoteServer,
+    _messages,
+    _tool,
+    clean,
+)
 from gnomon.settings import Net, Settings, Tools
 from gnomon.testing.tool_server import ToolServer
 
@@ -73,6 +83,11 @@ def tide_server(**how: Any) -> ToolServer:
     server.tool("wind", lambda: "North, 12 knots.", read_only=True)
     server.tool("erase", lambda: "Erased.")
     return server
+
+
+def _nested(inner: Any) -> Any:
+    names = st.sampled_from(["name", "inputSchema", "description", "annotations", "x"])
+    return st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4)
 
 
 async def ask(house: Any, **body: Any) -> dict[str, Any]:
@@ -272,9 +287,9 @@ async def test_servers_that_nobody_allowed_are_refused(house: Any) -> None:
         ):
             assert (await client.post("/v1/responses", json=body)).status_code == 400
         # A star means public servers, not the operator's own that the door lets pass.
-        async with with_servers(house, allowed=(server.address,)) as (wide, _):
-            star = wide.services.settings.model_copy(update={"tools": Tools(mcp_servers=("*",))})
-            starred = replace(wide, services=replace(wide.services, settings=star))
+        for own in ((server.address,), ()):
+            star = Settings(tools=Tools(mcp_servers=("*",)), net=Net(allow=own))
+            starred = replace(house, services=replace(house.services, settings=star))
             async with starred.client() as client:
                 assert (await client.post("/v1/responses", json=body)).status_code == 400
     assert not server.requests
@@ -527,6 +542,22 @@ async def test_wishes_that_make_no_sense(house: Any, change: dict[str, Any], wor
             "/v1/responses", json={"input": "x", "tools": [tool_of(server, **change)]}
         )
     assert refused.status_code == 400 and words in refused.json()["error"]["message"]
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_whatever_a_server_sends_is_read_or_refused(body: bytes, events: bool) -> None:
+    kind = "text/event-stream" if events else "application/json"
+    if events:
+        body = b"data: " + body + b"\n\n"
+    sent = Response(url="http://x/", status=200, headers={"content-type": kind}, body=body)
+    with suppress(RemoteError):
+        assert all(isinstance(said, dict) for said in _messages(sent))
+
+
+@given(st.recursive(st.none() | st.text() | st.integers() | st.booleans(), _nested, max_leaves=12))
+def test_whatever_a_tool_is_called_it_is_usable_or_left_out(described: Any) -> None:
+    tool = _tool(described)
+    assert tool is None or (tool.name.isascii() and isinstance(tool.schema, dict))
 
 
 async def test_unseen_characters_and_errors_in_text() -> None:

@@ -97,6 +97,6 @@ async def prove(make: Callable[[], Room]) -> Standing:
         return Standing(state="unavailable", text="Code is not run: a room cannot even add.")
     return Standing(
         state="ready",
-        text="Code runs in closed rooms: no network, no files but its own, no other process "
-        "(tried just now).",
+        text="Code runs in closed rooms, as was tried at the start: no network, no files but its "
+        "own, no other process.",
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gnomon.errors import GnomonError
-from gnomon.net.address import normal_host
+from gnomon.net.address import ip_of, normal_host, parse_allow, refusal
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.settings import Settings
 
@@ -237,7 +237,8 @@ def _checked_host(url: str, param: str, settings: Settings) -> str:
     port = port or (443 if parts.scheme == "https" else 80)
     exact = f"{shown_host}:{port}"
     names = {exact} | ({shown_host, host} if plain else set())
-    if exact not in settings.net.allow:
+    own = (host, port) in parse_allow(settings.net.allow)
+    if not own and (ip_of(host) is None or refusal(host) is None):
         names.add("*")  # which means public ones, not the operator's own that the door lets pass
     if not names & {entry.lower() for entry in settings.tools.mcp_servers}:
         raise ApiError(
