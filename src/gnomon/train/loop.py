@@ -212,13 +212,13 @@ class Run:
         told = torch.zeros(1 + self.world.size, device=device)  # a place for each worker
         told[0] = float(self.world.first and _asked_to_stop())
         told[1 + self.world.rank] = self.pace.taken_s()
-        loss_sum, *loads = self.world.sum(torch.cat((sums, told))).tolist()
-        loads, asked, times_s = loads[: len(sums) - 1], loads[len(sums) - 1], loads[len(sums) :]
+        heard = self.world.sum(torch.cat((sums, told))).tolist()
+        loads, (asked, *times_s) = heard[1 : len(sums)], heard[len(sums) :]
         if self.world.groups is not None:
             average_over_groups(self.model, self.world.groups)
         norm = total_norm(w.grad for w in self.model.parameters() if w.grad is not None)
         load = [part / max(1.0, sum(loads)) for part in loads] if config.model.experts else []
-        return Met(loss_sum, norm, load, asked > 0, times_s)
+        return Met(heard[0], norm, load, asked > 0, times_s)
 
     def update(self, met: Met, rate: float) -> None:
         """Clip the gradients and step."""
