@@ -231,6 +231,9 @@ async def belongings(town: Town, name: str) -> dict[str, str]:
             "runs": (await made("/v1/runs", {"question": asked, "steps": 1}))["id"],
             "keys": (await made("/v1/keys", {"label": SECRET}))["id"],
         }
+        room = await http.post("/v1/containers", json={"name": SECRET})
+        if room.is_success:  # Where code can be run.
+            ids["containers"] = room.json()["id"]
         ids["threads"] = (await http.get("/v1/threads")).json()["threads"][0]["id"]
         if file.is_success:
             ids["files"] = file.json()["id"]
