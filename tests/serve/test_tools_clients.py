@@ -74,7 +74,15 @@ async def test_the_xai_sdk_runs_code_and_remote_tools(house: Any) -> None:
         port = await door.start("127.0.0.1", 0)
         client = AsyncClient(api_host=f"127.0.0.1:{port}", api_key="k", use_insecure_channel=True)
         try:
-            tools = [code_execution(), mcp(server_url=server.endpoint, server_label="port")]
+            tools = [
+                code_execution(),
+                mcp(
+                    server_url=server.endpoint,
+                    server_label="port",
+                    authorization="k3y",
+                    extra_headers={"x-more": "more"},
+                ),
+            ]
             chat = client.chat.create(
                 model="gnomon",
                 messages=[user("How high?")],
@@ -97,6 +105,8 @@ async def test_the_xai_sdk_runs_code_and_remote_tools(house: Any) -> None:
     assert "sum 42" in results and "2.1 m at Ems" in results
     streamed = "".join(c.content for chunk in chunks for c in chunk.choices)
     assert "The north bridge is closed." in streamed
+    assert {r.headers["authorization"] for r in server.requests} == {"Bearer k3y"}
+    assert {r.headers["x-more"] for r in server.requests} == {"more"}
     assert len(server.calls) == 2  # never a word of approval: the protocol has none
 
 

@@ -167,6 +167,7 @@ def _tool(tool: Any, i: int) -> dict[str, Any]:
             "server_url": tool.mcp.server_url,
             "allowed_tools": list(tool.mcp.allowed_tool_names) or None,
             "authorization": tool.mcp.authorization or None,
+            "headers": dict(tool.mcp.extra_headers),
         }
     return {"type": "code_interpreter" if kind == "code_execution" else kind or "unknown"}
 

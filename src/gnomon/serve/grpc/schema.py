@@ -2,7 +2,7 @@
 
 They live in a pool of their own, so that the official client, which registers messages of the same
 names, can live in the same process. Nothing is generated: the file itself is read, as far as it
-keeps to top-level messages, enums and services, `oneof`, and one field a line.
+keeps to top-level messages, enums and services, `oneof`, maps of texts, and one field a line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 PROTO = Path(__file__).with_name("xai_api.proto")
 _FILE = "gnomon/xai_api.proto"
 _FIELD = re.compile(r"(repeated |optional )?([\w.]+) (\w+) = (\d+);")
+_MAP = re.compile(r"map<string, string> (\w+) = (\d+);")
 _RPC = re.compile(r"rpc (\w+)\(([\w.]+)\) returns \((stream )?([\w.]+)\);")
 _SCALARS = ("string", "bytes", "bool", "float", "int32", "int64", "uint32")
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -42,6 +43,9 @@ def _fill_message(proto: Any, lines: list[str], enums: set[str]) -> None:
         if line == "}":
             inside = None
             continue
+        if (mapped := _MAP.fullmatch(line)) is not None:
+            _add_map(proto, mapped[1], int(mapped[2]))
+            continue
         found = _FIELD.fullmatch(line)
         if found is None:
             raise ValueError(f"{PROTO.name}: {line!r} in {proto.name} cannot be read")
@@ -61,6 +65,22 @@ def _fill_message(proto: Any, lines: list[str], enums: set[str]) -> None:
         if field.proto3_optional:
             field.oneof_index = len(proto.oneof_decl)
             proto.oneof_decl.add(name=f"_{field.name}")
+
+
+def _add_map(proto: Any, name: str, number: int) -> None:
+    """A map of texts: repeated pairs, of a type inside the message."""
+    entry = proto.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
+    entry.options.map_entry = True
+    for i, part in enumerate(("key", "value"), 1):
+        text, optional = _Field.TYPE_STRING, _Field.LABEL_OPTIONAL
+        entry.field.add(name=part, number=i, type=text, label=optional)
+    proto.field.add(
+        name=name,
+        number=number,
+        type=_Field.TYPE_MESSAGE,
+        label=_Field.LABEL_REPEATED,
+        type_name=f".xai_api.{proto.name}.{entry.name}",
+    )
 
 
 def _file(text: str) -> Any:
