@@ -169,7 +169,13 @@ def refuse_unfinished(home: Path) -> None:
 
 def _within(home: Path, secrets: bool) -> Iterator[PurePosixPath]:
     """The files of a home that are copied."""
-    for place, folders, files in os.walk(home):
+    seen: set[Path] = set()
+    for place, folders, files in os.walk(home, followlinks=True):  # a part may be on another disk
+        real = Path(place).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         at = Path(place).relative_to(home)
         if at == Path():
             left_out = LEFT_OUT if secrets else (*LEFT_OUT, *SECRETS)

@@ -116,6 +116,19 @@ def test_a_database_is_copied_at_one_moment_while_it_is_written(home: Path, tmp_
             assert db.pragma("integrity_check") == "ok"
 
 
+def test_what_lies_on_another_disk_comes_along_once(home: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "weights").write_bytes(b"trained")
+    (disk / "home").symlink_to(home)
+    (home / "runs").symlink_to(disk)
+    (home / "gone").symlink_to(tmp_path / "nowhere")
+    found = [file.path for file in made(home, tmp_path / "copy").files]
+    assert "runs/weights" in found and not any(path.startswith("runs/home") for path in found)
+    put_back(tmp_path / "copy", tmp_path / "other")
+    assert (tmp_path / "other" / "runs" / "weights").read_bytes() == b"trained"
+
+
 def test_nothing_is_ever_replaced(home: Path, tmp_path: Path) -> None:
     made(home, tmp_path / "copy")
     with pytest.raises(ConfigError, match="exists already"):
