@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gnomon.answer.base import Plan, Question
-from gnomon.answer.bearing import comes, stood_for
+from gnomon.answer.bearing import comes, deed, stood_for
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.judgement import type_present
 from gnomon.answer.plan import plan
@@ -155,3 +155,27 @@ def test_the_word_for_the_kind_of_answer_is_not_looked_for(
 
 def test_a_question_of_nothing_but_a_kind_keeps_it() -> None:
     assert asked("What year?").terms == ("year",)
+
+
+@pytest.mark.parametrize(
+    ("question", "verb"),
+    [
+        ("Who refereed the match?", "refereed"),
+        ("Which builder was hired for the roundabout?", "hired"),
+        ("Who is the mayor now?", ""),
+        ("What happened at the harbour?", ""),
+    ],
+)
+def test_what_somebody_is_asked_to_have_done(question: str, verb: str) -> None:
+    assert deed(asked(question)) == verb
+
+
+def test_who_only_stands_near_is_no_answer_to_who_did_it(writer: ExtractiveWriter) -> None:
+    question = asked("Which builder was hired for the Ropewalk Road roundabout?")
+    near = "Abel Edgewater on Ropewalk Road welcomed the roundabout."
+    told = "The builder Ivo Kelp was hired for the roundabout."
+    without, with_it = (
+        next(c.likelihood for c in writer.rank(question, [item(text)]) if "Abel" in c.text)
+        for text in (near, f"{near} {told}")
+    )
+    assert without < with_it

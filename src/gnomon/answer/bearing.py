@@ -55,6 +55,11 @@ _LEAVES = re.compile(
 _SUCCEEDS = re.compile(
     r"\b(?:succe\w+|replac\w+|takes? over|new|acting|in charge|follow\w*|instead)\b", re.IGNORECASE
 )
+_WHO_DID = re.compile(
+    r"\b(?:who|which \w+|what \w+)\s(?:(?:has|have|had|was|were|is|are|will|would|did|be|been)\s)*"
+    r"(?P<verb>[a-z]{3,})\b",
+    re.IGNORECASE,
+)
 # Words that single out one of several: what lacks them speaks of another one.
 _SINGLES_OUT = frozenset(
     stem(w)
@@ -91,6 +96,20 @@ _TOLD = 0.4
 _SINGLED = 0.6
 
 
+def deed(asked: Plan) -> str:
+    """What somebody is asked to have done: `hired` in "which builder was hired"; else empty."""
+    match = _WHO_DID.search(asked.focus or asked.search_text)
+    if match is None or asked.expects != "person" or asked.state:
+        return ""
+    verb = match["verb"].lower()
+    return verb if stem(verb) in asked.terms else ""
+
+
+def means(term: str) -> frozenset[str]:
+    """Stems of words that tell what `term` tells, or its opposite."""
+    return kindred(term).union(*(group for group in _MEANS if term in group))
+
+
 def announces(asked: Plan, text: str) -> bool:
     """Whether `text` only tells what is to come, where the question asks what has come of it."""
     question = asked.focus or asked.search_text
@@ -107,8 +126,7 @@ def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]
     changes = bool(_CHANGES.search(text))
 
     def answers(term: str) -> bool:
-        means = kindred(term).union(*(group for group in _MEANS if term in group))
-        return bool(means & held) or (changes and term in _REVERSIBLE)
+        return bool(means(term) & held) or (changes and term in _REVERSIBLE)
 
     return frozenset(t for t in terms if t not in held and answers(t))
 

@@ -19,7 +19,7 @@ import numpy as np
 from gnomon.answer import facts
 from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
-from gnomon.answer.bearing import announces, bears, measured, stood_for
+from gnomon.answer.bearing import announces, bears, deed, means, measured, stood_for
 from gnomon.answer.check import Embed, disagrees, kindred
 from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
@@ -33,10 +33,11 @@ from gnomon.answer.judgement import (
     weighed,
 )
 from gnomon.answer.layout import Block, block_at, told
+from gnomon.answer.premise import nearly
 from gnomon.answer.rank import time_of
 from gnomon.answer.reliability import left, trusted
 from gnomon.answer.text import PASSAGE_CHARS, Span, sentences
-from gnomon.answer.words import negated, plain, share, stems, words
+from gnomon.answer.words import negated, plain, share, stem, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
 from gnomon.log import get_logger
@@ -60,6 +61,9 @@ _ONE_TURN = timedelta(hours=1)
 _LONE = 0.9
 """What hearsay or a lone post weighs where a reliable origin tells as much."""
 _AS_MUCH = 0.9
+_UNTOLD = 0.6
+"""What is left where a sentence names somebody, but not for what is asked."""
+_TOLD_OF = 8
 _EQUALS = 0.93
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
@@ -161,7 +165,18 @@ class ExtractiveWriter:
                 c.likelihood *= _HEARSAY
             c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
+        if verb := deed(plan):
+            for c in candidates[:_TOLD_OF]:
+                if not self._tells(verb, c, passages[c.passage]):
+                    c.likelihood *= _UNTOLD
+            candidates.sort(key=lambda c: -c.likelihood)
         return _newest_first(_settled(candidates, plan), plan)
+
+    def _tells(self, verb: str, c: Candidate, passage: Passage) -> bool:
+        """Whether what somebody is asked to have done is spoken of, in whatever words."""
+        told = stem(verb)
+        held = c.stems | stems(passage.text)
+        return told in held or bool(means(told) & held) or nearly(verb, c.text, self._embed)
 
     def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> bool:
         """Likeness of meaning, by the sentence model for the best, by word vectors for the rest.

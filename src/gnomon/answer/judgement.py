@@ -159,11 +159,13 @@ def type_present(expects: str, question: str, sentence: str) -> float:
         return _number_present(question, sentence)
     if expects == "time":
         return 1.0 if _new_moment(question, sentence) else 0.0
-    if expects in ("person", "place"):
-        if not _new_names(question, sentence):
-            where = expects == "place" and _FACILITY.search(sentence)
-            return 0.8 if where and not stems(where[0]) <= stems(question) else 0.0
-        return 1.0 if expects == "person" or _PLACE_CUE.search(sentence) else 0.5
+    if expects == "person":
+        return 1.0 if _new_persons(question, sentence) else 0.0
+    if expects == "place":
+        if _new_names(question, sentence):
+            return 1.0 if _PLACE_CUE.search(sentence) else 0.5
+        where = _FACILITY.search(sentence)
+        return 0.8 if where and not stems(where[0]) <= stems(question) else 0.0
     if expects == "reason":
         return 1.0 if _REASON.search(sentence) else 0.2
     if expects == "definition":
@@ -202,7 +204,11 @@ def _number_present(question: str, sentence: str) -> float:
 
 def _new_names(question: str, sentence: str) -> list[facts.Name]:
     asked = stems(question)
-    found = [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+    return [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+
+
+def _new_persons(question: str, sentence: str) -> list[facts.Name]:
+    found = _new_names(question, sentence)
     # German writes every noun with a capital: there only two together are a name.
     return [n for n in found if " " in n.text] if _GERMAN.search(sentence) else found
 

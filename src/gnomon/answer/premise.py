@@ -94,7 +94,7 @@ def untrue(asked: Plan, passages: Sequence[Passage], embed: Embed | None = None)
             said = not opposite and (
                 predicate.stem in held
                 or bool(kindred(predicate.stem) & held)
-                or _nearly(predicate.text, text, embed)
+                or nearly(predicate.text, text, embed)
             )
             denied = negated(text) or bool(_DENIES.search(text))
             if said and not denied:
@@ -142,7 +142,7 @@ def _parts(clause: str) -> tuple[set[str], Word] | None:
     return subject, verbs[-1]
 
 
-def _nearly(word: str, text: str, embed: Embed | None) -> bool:
+def nearly(word: str, text: str, embed: Embed | None) -> bool:
     """Whether a word of `text` means nearly what `word` does."""
     others = list(dict.fromkeys(w.text.lower() for w in content(text)))
     vectors = embed([word.lower(), *others]) if embed is not None and others else None
