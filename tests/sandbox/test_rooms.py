@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from typing import Any
 
@@ -51,6 +52,49 @@ async def test_the_proof_passes_in_a_closed_room(rooms: Any) -> None:
     if standing.state == "unavailable":
         pytest.skip(standing.text)
     assert standing.ready and "closed rooms" in standing.text
+
+
+_STANDING = """
+import asyncio
+from gnomon.clock import RandomIds, SystemClock
+from gnomon.sandbox.rooms import Rooms
+from gnomon.settings import Tools
+
+async def main():
+    rooms = Rooms(Tools(), SystemClock(), RandomIds())
+    print((await rooms.standing()).text)
+    await rooms.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ("", "Code runs in closed rooms"),
+        ("echo 0 > /proc/sys/user/max_user_namespaces &&", "new namespaces: this system allows no"),
+        ("echo 0 > /proc/sys/user/max_net_namespaces &&", "new namespaces: this system allows no"),
+    ],
+)
+async def test_a_system_without_namespaces_runs_no_code(
+    rooms: Any, before: str, words: str
+) -> None:
+    """In a namespace of our own, as in a container, the kernel's limits can be set."""
+    standing = await rooms().standing()
+    if not standing.ready or shutil.which("unshare") is None:
+        pytest.skip(f"no namespace for this test: {standing.text}")
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", "--user", "--map-root-user", "sh", "-c"),
+        f'{before} exec "$0" -c "$1"',
+        *(sys.executable, _STANDING),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, wrong = await process.communicate()
+    if process.returncode and b"Traceback" not in wrong:
+        pytest.skip(f"no namespace for this test: {wrong.decode()[-200:]}")
+    assert words in said.decode(), wrong.decode()
 
 
 async def test_off_is_off(rooms: Any) -> None:

@@ -92,6 +92,7 @@ async def test_code_runs_streams_and_is_quoted(house: Any, served: Any) -> None:
     assert message.type == "message"
     assert [d.text for d in house.answerer.asked[0].given] == ["Total: 10557", "10558"]
     assert {d.source for d in house.answerer.asked[0].given} == {"code_interpreter"}
+    assert len({d.key for d in house.answerer.asked[0].given}) == 2  # though the ids were the same
     assert "Total: 10557" in model.requests[1].messages[-1].content
     used = final.usage.model_extra["server_side_tool_usage_details"]
     assert used["code_interpreter_calls"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from typing import Any
@@ -14,6 +15,15 @@ MACHINE = platform.machine()
 _BY_NAME = {
     "x86_64": {"pivot_root": 155, "capset": 126},
     "aarch64": {"pivot_root": 41, "capset": 91},
+}
+
+
+_WHY_NONE = {
+    errno.EPERM: "this system forbids them (a container's profile, AppArmor, or "
+    "kernel.unprivileged_userns_clone)",
+    errno.ENOSPC: "this system allows no more of them (user.max_user_namespaces and the like)",
+    errno.ENOSYS: "this kernel has none",
+    errno.EINVAL: "this kernel lacks one of them",
 }
 
 
@@ -43,7 +53,9 @@ def prctl(step: str, option: int, *args: Any) -> int:
 
 def unshare(flags: int) -> None:
     """`unshare(2)`. Raises Refused."""
-    _checked("new namespaces", _libc.unshare(ctypes.c_int(flags)))
+    if _libc.unshare(ctypes.c_int(flags)) < 0:
+        number = ctypes.get_errno()
+        raise Refused(f"new namespaces: {_WHY_NONE.get(number, os.strerror(number))}")
 
 
 def mount(step: str, source: str, target: str, kind: str, flags: int, options: str = "") -> None:

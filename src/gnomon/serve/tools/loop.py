@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from gnomon.errors import ModelTerminal
 from gnomon.models.base import GenerateRequest, Generator, Message, Tool, ToolCall
 from gnomon.serve.calling import Functions, decide
@@ -60,6 +62,7 @@ class Deciding:
         self._messages = list(messages)
         self._left = min(services.settings.tools.calls, most or services.settings.tools.calls)
         self._ids = services.ids
+        self._ids_used = {call.id for message in messages for call in message.tool_calls}
         self._origins: set[str] = set()
         """Whose words the model has read in results."""
         self._servers: list[Server] = []
@@ -210,7 +213,14 @@ class Deciding:
                 raise
             self.notes.append(f"No tools were called: {error}")
             return ()
-        return tuple(calls)
+        return tuple(self._once(call) for call in calls)
+
+    def _once(self, call: ToolCall) -> ToolCall:
+        """The call with an id that none before it had: some engines count anew each time."""
+        if not call.id or call.id in self._ids_used:
+            call = msgspec.structs.replace(call, id=self._ids.new("call"))
+        self._ids_used.add(call.id)
+        return call
 
     async def _run(self, offered: Offered, names: set[str], calls: Sequence[ToolCall]) -> Events:
         """One round of calls. All were decided before any result of it was read."""
