@@ -326,6 +326,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader must know: a model that is missing, a filter that was applied."""
     disagreements: tuple[Disagreement, ...] = ()
     superseded: tuple[Superseded, ...] = ()
+    follow_ups: tuple[str, ...] = ()
+    """Questions that this answer leaves open and the record answers, where they were wished for."""
     timings_ms: Mapping[str, float] = {}
     usage: Usage = Usage()
 

@@ -42,6 +42,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Only documents whose keys begin with one of these; empty means all."""
     given: tuple[Document, ...] = ()
     """Texts that came with the question. They may be cited, first of all, and are not stored."""
+    follow_ups: bool = False
+    """Whether the answer should come with questions that follow on it."""
     max_sentences: int = 4
     max_output_tokens: int = 512
 

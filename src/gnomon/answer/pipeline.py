@@ -23,7 +23,9 @@ from gnomon.answer.base import (
 )
 from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
+from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
+from gnomon.answer.named import narrowed_by_words
 from gnomon.answer.parts import apart, together
 from gnomon.answer.plan import plan
 from gnomon.answer.premise import Naming, untrue
@@ -109,6 +111,8 @@ class Answerer:
         """
         parts = apart(question)
         whole = len(parts) > 1
+        if whole:  # What follows on several answers at once is anybody's guess.
+            parts = tuple(structs.replace(part, follow_ups=False) for part in parts)
         steps = together(question, parts, self._one) if whole else self._one(parts[0])
         async with aclosing(steps) as events:  # type: ignore[type-var]
             async for event in events:
@@ -175,6 +179,8 @@ class Answerer:
         answer = await asyncio.to_thread(
             self._answer, question, asked, evidence, fresh, desk, writer.name, notes, now, laps
         )
+        if question.follow_ups:
+            answer = await asyncio.to_thread(self._followed, question, answer, evidence, now)
         for stage, took_ms in laps.took_ms.items():
             ANSWER_LATENCY.labels(stage).observe(took_ms / 1_000)
         yield Finished(answer=answer)
@@ -298,6 +304,23 @@ class Answerer:
             timings_ms=laps.took_ms,
             usage=desk.usage,
         )
+
+    def _followed(
+        self, question: Question, answer: Answer, evidence: Evidence, now: datetime
+    ) -> Answer:
+        """The answer with the questions that follow on it."""
+
+        def tells(text: str) -> list[str]:
+            """The sentences that the record answers with, best first."""
+            other = narrowed_by_words(structs.replace(question, text=text, history=(), given=()))
+            asked = plan(other, now)
+            found, _ = self._read(other, asked, now)
+            ranked = ExtractiveWriter(
+                clock=self._clock, embed=self._index.embed, weights=found.weights
+            ).rank(asked, found.passages)
+            return [c.text for c in ranked if c.likelihood >= ANSWER_FROM]
+
+        return structs.replace(answer, follow_ups=follow_ups(answer, evidence.passages, tells))
 
     def _closest(self, asked: Plan, evidence: Evidence) -> Citation | None:
         """The sentence that comes nearest, to be shown where there is no answer."""

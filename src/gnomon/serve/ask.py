@@ -64,6 +64,9 @@ class AskRequest(BaseModel):
     domains: Names = Field(default=[], max_length=50)
     not_domains: Names = Field(default=[], max_length=50)
     max_sentences: int = Field(4, ge=1, le=50)
+    follow_ups: bool = Field(
+        False, description="Also up to three questions that this leaves open and Gnomon can answer."
+    )
 
 
 @router.post("/v1/ask", summary="Ask a question")
@@ -268,4 +271,5 @@ async def _question(body: AskRequest, services: Services, owner: str) -> Questio
         domains=tuple(body.domains),
         not_domains=tuple(body.not_domains),
         max_sentences=body.max_sentences,
+        follow_ups=body.follow_ups,
     )
