@@ -137,7 +137,7 @@ async def test_one_that_will_not_be_stopped_is_ended(room: Room) -> None:
 
 async def test_a_gigabyte_of_output_is_cut_and_stopped(room: Room) -> None:
     ran = await room.run("print('first')\nfor _ in range(1_000): print('x' * 1_000_000)")
-    assert ran.ended in ("stopped", "died") and "printed more" in ran.error
+    assert ran.ended == "stopped" and "printed more" in ran.error and await still_works(room)
     assert ran.output.startswith("first\n") and "were cut out here" in ran.output
     assert len(ran.output) < 70_000
 

@@ -130,6 +130,7 @@ class Room:
                 except TimeoutError:
                     reason = f"Stopped after {self._limits.run_s:g} s."
                 if reason and heard.answer is None:
+                    heard.endure()
                     self._signal(signal.SIGINT)
                     with suppress(TimeoutError):
                         await self._listen(heard, _GRACE_S)
@@ -294,6 +295,7 @@ class _Heard:
         self.most = most
         self.answer: bytes | None = None
         self.over = False
+        self._bounded = True
         self._most_answer = most_answer
         self._sought = mark.encode()
         self._total = 0
@@ -302,6 +304,10 @@ class _Heard:
         self._open = bytearray()
         """The end of what came, in which the mark may have begun."""
         self._coming: bytearray | None = None
+
+    def endure(self) -> None:
+        """Whatever is printed from now on is not too much: it was told to stop."""
+        self.over, self._bounded = False, False
 
     def take(self, block: bytes) -> None:
         if self._coming is not None:
@@ -334,7 +340,7 @@ class _Heard:
         self._tail += piece[room:]
         if len(self._tail) > 2 * _TAIL_BYTES:
             del self._tail[:-_TAIL_BYTES]
-        self.over = self.over or self._total > self.most
+        self.over = self.over or (self._bounded and self._total > self.most)
 
     @property
     def cut_bytes(self) -> int:
