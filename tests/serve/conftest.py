@@ -250,6 +250,7 @@ class FakeAnswerer:
         ]
     )
     closest: Citation | None = None
+    follow_ups: tuple[str, ...] = ()
     hold: asyncio.Event | None = None
     failure: Exception | None = None
     asked: list[Question] = field(default_factory=list)
@@ -284,6 +285,7 @@ class FakeAnswerer:
                 citations=tuple(used),
                 abstained=not self.sentences,
                 closest=self.closest,
+                follow_ups=self.follow_ups if question.follow_ups else (),
                 freshness=freshness,
                 notes=("No language model is installed.",),
                 usage=Usage(input_tokens=0, output_tokens=12),

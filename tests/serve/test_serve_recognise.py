@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from gnomon.errors import ConfigError
 from gnomon.sources.registry import Registry
+from gnomon.types import SourceConfig
 
 OPML = """<?xml version="1.0"?><opml version="2.0"><body>
 <outline text="One" type="rss" xmlUrl="https://one.example/feed"/>
@@ -70,3 +72,41 @@ async def test_followed_feeds_are_exported_for_other_readers(house: Any) -> None
             "https://www.example.org/a?x=1&y=2",
             "https://www.example.org/b",
         }
+
+
+SECRET = "s3cret-" + "b" * 20
+
+
+async def test_a_secret_is_taken_and_never_told_again(house: Any) -> None:
+    registry = Registry.installed()
+
+    async def identify(text: str) -> Any:
+        return registry.identify(text)
+
+    services = replace(house.services, identify=identify, examine=registry.examine)
+    async with replace(house, services=services).client() as http:
+        body = {"text": "x:@example", "settings": {"bearer_token": SECRET}}
+        replies = [await http.post("/v1/sources", json=body)]
+        name = replies[0].json()["name"]
+        replies.append(await http.get(f"/v1/sources/{name}/keys"))
+        keys = {key["name"]: key["set"] for key in replies[-1].json()["keys"]}
+        assert keys["bearer_token"]
+        change = {"settings": {"bearer_token": SECRET + "2"}}
+        replies.append(await http.patch(f"/v1/sources/{name}", json=change))
+        replies.append(await http.post("/v1/sources", json=body))
+        replies.append(await http.get("/v1/sources"))
+        replies.append(await http.get("/v1/sources.opml"))
+        replies.append(await http.post("/v1/sources/recognise", json={"text": "x:@example"}))
+        replies.append(await http.post(f"/v1/sources/{name}/pause"))
+    assert [r.status_code for r in replies] == [201, 200, 200, 409, 200, 200, 200, 200]
+    assert house.record.configs[name].settings["bearer_token"] == SECRET + "2"
+    for reply in replies:
+        assert SECRET not in reply.text
+
+
+@pytest.mark.parametrize("key", ["bearer_token", "baerer_token"])
+def test_a_secret_that_is_wrong_is_not_quoted(key: str) -> None:
+    config = SourceConfig(name="x", type="x", settings={key: [SECRET]})
+    with pytest.raises(ConfigError) as caught:
+        Registry.installed().settings(config)
+    assert key in str(caught.value) and SECRET not in str(caught.value)

@@ -101,3 +101,22 @@ async def test_without_it_the_work_ends_with_its_reader(house: Any, served: Any)
             await anext(reply.aiter_text())
         async with asyncio.timeout(5):
             await house.answerer.cancelled.wait()
+
+
+async def test_a_request_sent_twice_under_one_key_is_answered_once(house: Any, served: Any) -> None:
+    house.answerer.hold = asyncio.Event()
+    async with served(house) as url, httpx2.AsyncClient(base_url=url, timeout=20) as http:
+        body = {"question": "Is it open?", "resumable": True, "request_key": "mine-1"}
+        async with http.stream("POST", "/v1/ask", json=body) as reply:
+            async for part in reply.aiter_text():
+                if "event: planned" in part:
+                    break
+        house.answerer.hold.set()
+        again = read((await http.post("/v1/ask", json=body)).text)
+        assert [name for _, name, _ in again] == [
+            "planned", "retrieved", "sentence", "sentence", "finished",
+        ]  # fmt: skip
+        assert len(house.answerer.asked) == 1
+        other = read((await http.post("/v1/ask", json=body | {"request_key": "mine-2"})).text)
+        assert other[0][2]["id"] != again[0][2]["id"]
+        assert len(house.answerer.asked) == 2

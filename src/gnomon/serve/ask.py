@@ -52,6 +52,12 @@ class AskRequest(BaseModel):
     resumable: bool = Field(
         False, description="Go on without the reader; `/v1/answers/{id}/events` catches up."
     )
+    request_key: str = Field(
+        "",
+        max_length=100,
+        description="A name of your own for a resumable request. Sent again within ten minutes, it "
+        "brings the same answer's events instead of another answer.",
+    )
     store: bool = True
     previous_id: str | None = Field(None, description="Id of the answer that this follows on.")
     instructions: str = Field("", max_length=MAX_QUESTION_CHARS)
@@ -78,7 +84,10 @@ async def ask(body: AskRequest, request: Request) -> Response:
     question = await _question(body, services, owner)
     asked = _Asked(body, question, services, base_url(request, services), owner, spender(request))
     if body.stream and body.resumable:
-        job = await request.app.state.jobs.start(asked, owner, read=True)
+        jobs = request.app.state.jobs
+        job = jobs.of(owner, body.request_key) or await jobs.start(
+            asked, owner, read=True, key=body.request_key
+        )
         return EventStream(job.stream(-1), services.clock)
     if body.stream:
         return EventStream(asked.stream(), services.clock)

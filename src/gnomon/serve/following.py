@@ -202,6 +202,15 @@ def _as_asked(config: SourceConfig, body: NewSource, name: str, services: Servic
     )
 
 
+@router.get("/v1/sources/{name:path}/keys", summary="List a source's secrets")
+async def source_keys(name: str, request: Request) -> Response:
+    """The secrets that its connector can use, and which of them are set; never their values."""
+    services = services_of(request)
+    config = await _config(services, name)
+    found = services.examine(config) if services.examine else {"keys": []}
+    return JsonResponse({"keys": found["keys"]})
+
+
 @router.post("/v1/sources/{name:path}/pause", summary="Pause a source")
 async def pause_source(name: str, request: Request) -> Response:
     """Stop following until resumed; nothing is lost that the source can replay."""

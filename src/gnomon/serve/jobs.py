@@ -55,8 +55,10 @@ class Work(Protocol):
 class Job:
     """One answer in the background. All methods belong to the event loop."""
 
-    def __init__(self, work: Work, owner: str, reader_until_s: float = 0.0) -> None:
+    def __init__(self, work: Work, owner: str, reader_until_s: float = 0.0, key: str = "") -> None:
         self.owner = owner
+        self.key = key
+        """By which the client knows its request; may be empty."""
         self._readers = 0
         self._reader_until_s = reader_until_s
         self.response: dict[str, Any] = {}
@@ -130,7 +132,7 @@ class Jobs:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
 
-    async def start(self, work: Work, owner: str, *, read: bool = False) -> Job:
+    async def start(self, work: Work, owner: str, *, read: bool = False, key: str = "") -> Job:
         """Run `work` in the background; `read` if its stream is read at once.
 
         Raises ApiError 429 if too many run already that nobody reads.
@@ -146,7 +148,7 @@ class Jobs:
                 hint="Wait for one to end, or cancel one.",
                 headers={"retry-after": "10"},
             )
-        job = self._jobs[work.id] = Job(work, owner, now_s + _COMING_S if read else 0.0)
+        job = self._jobs[work.id] = Job(work, owner, now_s + _COMING_S if read else 0.0, key)
         await job.start(self._clock)
         return job
 
@@ -154,6 +156,13 @@ class Jobs:
         """The job of this response, running or just ended."""
         self._forget()
         return self._jobs.get(id)
+
+    def of(self, owner: str, key: str) -> Job | None:
+        """The job that this owner began under this key, if any; none has the empty key."""
+        self._forget()
+        return next(
+            (j for j in self._jobs.values() if key and (j.owner, j.key) == (owner, key)), None
+        )
 
     def _forget(self) -> None:
         last_s = self._clock.monotonic() - KEPT_S

@@ -99,7 +99,10 @@ class Registry:
             if first["type"] == "extra_forbidden" and near:
                 hint = f"Did you mean {near[0]}?"
             said = first["msg"].removeprefix("Value error, ")
-            what = f"setting {key} = {first['input']!r} is not valid: {said}"
+            # A secret is not told again, neither under its name nor under one that is misspelt.
+            hidden = {key, *near} & _secrets(spec)
+            value = "" if hidden else f" = {first['input']!r}"
+            what = f"setting {key}{value} is not valid: {said}"
             raise ConfigError(
                 # A rule over several settings names none of them.
                 f"{config.name}: {what if key else said}.",
@@ -116,11 +119,13 @@ class Registry:
             self.settings(config)
         except ConfigError as error:
             problem = str(error)
-        fields = self.specs[config.type].settings.model_fields if config.type in self.specs else {}
+        spec = self.specs.get(config.type)
+        secrets = _secrets(spec) if spec else set()
+        fields = spec.settings.model_fields if spec else {}
         keys = [
             {"name": name, "description": field.description or "", "set": name in config.settings}
             for name, field in fields.items()
-            if "SecretStr" in str(field.annotation)
+            if name in secrets
         ]
         return {"problem": problem, "keys": keys}
 
@@ -276,3 +281,9 @@ async def _guessed_feed(url: str, fetcher: Fetcher, now: datetime) -> SourceConf
         if title is not None:
             return feed.config_for(response.permanent_url or response.url, title)
     return None
+
+
+def _secrets(spec: SourceSpec) -> set[str]:
+    """The names of a connector's settings that are secrets."""
+    fields = spec.settings.model_fields.items()
+    return {name for name, field in fields if "SecretStr" in str(field.annotation)}
