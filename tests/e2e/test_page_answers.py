@@ -299,3 +299,101 @@ async def test_nothing_overflows_at_any_width(
         await page.goto(url + "/saved/feed:www.example.org%2Fbridge?version=1&start=58&end=85")
         await page.locator("mark").wait_for()
         await look(page, f"saved-{width}-{theme}")
+
+
+async def test_a_question_that_was_not_understood_yet_survives_a_refresh(
+    house: Any, served: Any, opened: Any, kit: Any
+) -> None:
+    widen(house, kit)
+    kept: list[Any] = []
+
+    async def keep(route: Any) -> None:
+        kept.append(route)
+        if len(kept) > 1:
+            await route.continue_()
+
+    async with served(house) as url, opened(url) as page:
+        await page.route("**/v1/ask", keep)
+        await ask(page)
+        await page.get_by_role("heading", name="Is the north bridge open?").wait_for()
+        await page.reload()
+        await answered(page)
+        assert len(kept) == 2 and len(house.answerer.asked) == 1
+        first, second = (route.request.post_data_json["request_key"] for route in kept)
+        assert first == second
+        await page.goto(url)
+        await page.get_by_role("heading", name="What do you want to know?").wait_for()
+        assert await page.locator(".turn").count() == 0
+        page.watched.trouble.clear()
+
+
+async def test_what_an_answer_leaves_open_is_asked_with_a_click(
+    house: Any, served: Any, opened: Any, kit: Any, look: Any
+) -> None:
+    widen(house, kit)
+    house.answerer.follow_ups = ("When will the north bridge reopen?", "Why was it closed?")
+    async with served(house) as url, opened(url) as page:
+        await ask(page)
+        await answered(page)
+        chips = page.locator(".follow-ups .chip")
+        assert await chips.all_inner_texts() == list(house.answerer.follow_ups)
+        for width in (390, 1024, 1600):
+            for theme in ("light", "dark"):
+                await page.emulate_media(color_scheme=theme)
+                await page.set_viewport_size({"width": width, "height": 800})
+                await chips.first.scroll_into_view_if_needed()
+                await look(page, f"follow-ups-{width}-{theme}")
+        await chips.first.click()
+        await page.locator(".turn").nth(1).locator(".freshness").wait_for()
+        heading = page.locator(".turn").nth(1).get_by_role("heading", level=2)
+        assert await heading.inner_text() == "When will the north bridge reopen?"
+        # Only the last answer is followed by questions.
+        assert await page.locator(".follow-ups").count() == 1
+        assert await page.locator(".turn").nth(0).locator(".follow-ups").count() == 0
+
+
+async def test_a_secret_is_entered_and_a_list_is_looked_at_before_it_is_followed(
+    house: Any, served: Any, opened: Any, look: Any
+) -> None:
+    from dataclasses import replace
+
+    from gnomon.sources.registry import Registry
+
+    registry = Registry.installed()
+
+    async def identify(text: str) -> Any:
+        return registry.identify(text)
+
+    services = replace(house.services, identify=identify, examine=registry.examine)
+    feeds = """<opml version="2.0"><body>
+    <outline text="Harbour Herald" xmlUrl="https://one.example/feed"/>
+    <outline text="Council notices" xmlUrl="https://two.example/feed"/></body></opml>"""
+    async with (
+        served(replace(house, services=services)) as url,
+        opened(url, "/sources") as page,
+    ):
+        await page.locator("#new-source").fill("x:@example")
+        await page.get_by_role("button", name="Look first").click()
+        field = page.get_by_label("Bearer token")
+        await field.fill("s3cret-token")
+        assert await field.get_attribute("type") == "password"
+        for width in (390, 1024, 1600):
+            for theme in ("light", "dark"):
+                await page.emulate_media(color_scheme=theme)
+                await page.set_viewport_size({"width": width, "height": 800})
+                await look(page, f"secret-{width}-{theme}")
+        await page.get_by_role("button", name="Follow", exact=True).click()
+        await page.get_by_text("is followed now").wait_for()
+        (added,) = (c for c in house.record.configs.values() if c.type == "x")
+        assert added.settings["bearer_token"] == "s3cret-token"
+        assert "s3cret-token" not in await page.content()
+        before = len(house.record.configs)
+        await page.locator("input[type=file]").set_input_files(
+            {"name": "feeds.opml", "mimeType": "text/x-opml", "buffer": feeds.encode()}
+        )
+        await page.locator(".recognised").get_by_text("Harbour Herald").wait_for()
+        assert len(house.record.configs) == before
+        await look(page, "opml-preview")
+        await page.get_by_role("button", name="Follow 2 feeds").click()
+        await page.get_by_text("2 feeds added").wait_for()
+        assert len(house.record.configs) == before + 2

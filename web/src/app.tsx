@@ -1,6 +1,6 @@
 /** The frame: navigation beside, the view that the address names, notices and shortcuts over it. */
 import { useQueryClient } from "@tanstack/react-query";
-import { type ComponentType, lazy, Suspense, useEffect } from "react";
+import { type ComponentType, lazy, Suspense, useEffect, useRef } from "react";
 import { Link, Redirect, Route, Switch, useLocation, useRoute } from "wouter";
 import { setCsrf, whenSignedOut } from "./api/client";
 import { useSession, useStatus, useThreads, useWatches } from "./api/queries";
@@ -114,6 +114,13 @@ function Wordmark() {
 
 function Side() {
   const [path] = useLocation();
+  const places = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a phone the places are a row that is wider than the window.
+    const row = places.current;
+    const here = path && row?.querySelector<HTMLElement>("[aria-current]");
+    if (row && here) row.scrollLeft = here.offsetLeft - (row.clientWidth - here.clientWidth) / 2;
+  }, [path]);
   const threads = useThreads("", null);
   const session = useSession();
   const admin = session.data?.role === "admin" && session.data.sign_in_needed;
@@ -125,7 +132,7 @@ function Side() {
           New
         </Link>
       </div>
-      <nav aria-label="Places">
+      <nav aria-label="Places" ref={places}>
         {[...PLACES, ...(admin ? [["/people", "Users and keys"] as [string, string]] : [])].map(
           ([to, name]) => (
             <Link key={to} href={to} aria-current={path === to ? "page" : undefined}>

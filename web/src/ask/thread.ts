@@ -37,7 +37,18 @@ interface Running {
   wish: Wish;
 }
 
+/** A question that was sent and of which the server has not said yet that it was understood. */
+interface Asking {
+  /** By this the server knows it again, so that it is not answered twice. */
+  key: string;
+  thread: string | null;
+  parent: string | null;
+  question: string;
+  wish: Wish;
+}
+
 const RUNNING = "gnomon.running";
+const ASKING = "gnomon.asking";
 const RETRIES = 5;
 const RETRY_MS = 1_000;
 
@@ -58,6 +69,7 @@ export class Talk {
   private controls = new Map<string, AbortController>();
   private listeners = new Set<() => void>();
   private made = 0;
+  private frame = 0;
 
   subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
@@ -67,6 +79,17 @@ export class Talk {
   private changed(): void {
     this.version += 1;
     for (const listener of this.listeners) listener();
+  }
+
+  /** What arrives in between is drawn together, with the next picture. */
+  private changedSoon(): void {
+    if (document.hidden) this.changed();
+    else if (!this.frame) {
+      this.frame = requestAnimationFrame(() => {
+        this.frame = 0;
+        this.changed();
+      });
+    }
   }
 
   /** The turns of the branch that is shown, in order. */
@@ -102,11 +125,15 @@ export class Talk {
   }
 
   /** Ask; the answer arrives in the turn that is returned. */
-  ask(question: string, wish: Wish, parent: string | null): Turn {
+  ask(question: string, wish: Wish, parent: string | null, key = newKey()): Turn {
     const turn = this.begin(question, wish, parent);
+    const left: Asking = { key, thread: this.threadId, parent, question, wish };
+    sessionStorage.setItem(ASKING, JSON.stringify(left));
     const body = {
       question,
       resumable: true,
+      request_key: key,
+      follow_ups: true,
       ...fieldsOf(wish),
       ...(parent ? { previous_id: parent } : {}),
     };
@@ -148,6 +175,16 @@ export class Talk {
     turn.id = left.id;
     this.threadId = threadId;
     void this.follow(turn, (signal) => this.rest(turn, signal));
+    return true;
+  }
+
+  /** Send the question once more that was on its way when the page was left. `threadId`: null where
+   * it begins a conversation. */
+  askAgain(threadId: string | null): boolean {
+    const left = unsent;
+    if (!left || left.thread !== threadId || this.running) return false;
+    unsent = null;
+    this.ask(left.question, left.wish, left.parent, left.key);
     return true;
   }
 
@@ -195,7 +232,7 @@ export class Talk {
         for await (const event of stream) {
           if (event.id) turn.seen = Number(event.id);
           this.take(turn, event);
-          this.changed();
+          this.changedSoon();
         }
         if (turn.state === "running") throw new Broken();
       } catch (error) {
@@ -212,6 +249,8 @@ export class Talk {
     }
     this.controls.delete(turn.key);
     if (running()?.id === turn.id) sessionStorage.removeItem(RUNNING);
+    // Nobody waits any longer for what ended before it was understood, unless the page is left.
+    if (!turn.id && !leaving) sessionStorage.removeItem(ASKING);
     this.changed();
   }
 
@@ -237,6 +276,7 @@ export class Talk {
         wish: turn.wish,
       };
       sessionStorage.setItem(RUNNING, JSON.stringify(left));
+      sessionStorage.removeItem(ASKING);
       step(`Searching for “${plan.search_text}”`);
     } else if (name === "retrieved") {
       const { citations, freshness } = data as { citations: Citation[]; freshness: Freshness };
@@ -294,10 +334,26 @@ function blank(key: string, question: string, parent: string | null): Turn {
 const byNumber = (citations: readonly Citation[]): Record<number, Citation> =>
   Object.fromEntries(citations.map((citation) => [citation.number, citation]));
 
-function running(): Running | null {
-  const kept = sessionStorage.getItem(RUNNING);
-  return kept ? (JSON.parse(kept) as Running) : null;
+const running = (): Running | null => keptAs<Running>(RUNNING);
+/** What was on its way when the page was left; once it is sent again it is no more. */
+let unsent = keptAs<Asking>(ASKING);
+let leaving = false;
+for (const event of ["beforeunload", "pagehide"]) {
+  window.addEventListener(event, () => {
+    leaving = true;
+  });
 }
+
+function keptAs<T>(name: string): T | null {
+  const kept = sessionStorage.getItem(name);
+  return kept ? (JSON.parse(kept) as T) : null;
+}
+
+/** A name for a request that nobody else can guess. */
+const newKey = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) =>
+    n.toString(16).padStart(2, "0"),
+  ).join("");
 
 /** The conversation that is on the screen, kept while other pages are looked at. */
 let current = new Talk();

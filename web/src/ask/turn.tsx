@@ -11,6 +11,7 @@ import { Changed } from "./changed";
 import { Composer } from "./composer";
 import { Evidence } from "./evidence";
 import { asMarkdown } from "./export";
+import { notesBeside } from "./notes";
 import { nameOf, Pill } from "./pill";
 import { Progress } from "./progress";
 import { counted, type Talk, type Turn } from "./thread";
@@ -22,11 +23,13 @@ interface TurnProps {
   turn: Turn;
   /** Changes with every change, so that a turn that is done is not drawn again. */
   version: string;
+  /** Whether nothing follows on it yet. */
+  last: boolean;
   onAsk: (question: string, wish: Wish, parent: string | null) => void;
 }
 
 export const TurnView = memo(
-  function TurnView({ talk, turn, onAsk }: TurnProps) {
+  function TurnView({ talk, turn, last, onAsk }: TurnProps) {
     const [editing, setEditing] = useState(false);
     const branches = talk.branches(turn.parent);
     const at = turn.answer?.as_of ?? turn.plan?.as_of ?? momentOf(turn.wish.when);
@@ -80,6 +83,20 @@ export const TurnView = memo(
         )}
         {turn.problem && <Trouble error={turn.problem} again={() => talk.again(turn)} />}
         {turn.answer && <After talk={talk} turn={turn} answer={turn.answer} onAsk={onAsk} />}
+        {last && !!turn.answer?.follow_ups.length && (
+          <section className="follow-ups" aria-label="Questions that follow">
+            {turn.answer.follow_ups.map((question) => (
+              <button
+                key={question}
+                type="button"
+                className="chip"
+                onClick={() => onAsk(question, turn.wish, turn.id)}
+              >
+                {calm(question)}
+              </button>
+            ))}
+          </section>
+        )}
       </article>
     );
   },
@@ -260,6 +277,7 @@ function After({ talk, turn, answer, onAsk }: AfterProps) {
 
 export function Freshness({ answer }: { answer: Answer }) {
   const { freshness } = answer;
+  const notes = notesBeside(answer);
   const moment = answer.as_of ? "before that moment" : "old";
   const total = answer.timings_ms.whole;
   return (
@@ -297,9 +315,9 @@ export function Freshness({ answer }: { answer: Answer }) {
           </ul>
         </details>
       )}
-      {answer.notes.length > 0 && (
+      {notes.length > 0 && (
         <ul className="notes">
-          {answer.notes.map((note) => (
+          {notes.map((note) => (
             <li key={note}>
               <Words>{note}</Words>
             </li>

@@ -6,8 +6,9 @@ import { counted } from "../ask/thread";
 import { say } from "../ui/notices";
 import { calm } from "../ui/text";
 import { Trouble } from "../ui/trouble";
-import { feedsOf, followAll, type Outcome } from "./opml";
+import { type Feed, feedsOf, followAll, type Outcome } from "./opml";
 import { Preview, type Recognised } from "./recognised";
+import { secretsIn } from "./secrets";
 
 interface Added {
   name?: string;
@@ -15,6 +16,9 @@ interface Added {
   added?: string[];
   known?: number;
 }
+
+const recognised = (text: string): Promise<Recognised> =>
+  call("/v1/sources/recognise", { body: { text: text.trim() } });
 
 export function AddSource() {
   const client = useQueryClient();
@@ -26,23 +30,29 @@ export function AddSource() {
     setBusy(true);
     setError(null);
     try {
-      const asked = { text: text.trim() };
-      setFound({ text, said: await call("/v1/sources/recognise", { body: asked }) });
+      setFound({ text, said: await recognised(text) });
     } catch (problem) {
       setError(problem);
     } finally {
       setBusy(false);
     }
   };
-  const follow = async () => {
+  const follow = async (form: HTMLFormElement) => {
     setBusy(true);
     setError(null);
     try {
-      say(outcome(await call<Added>("/v1/sources", { body: { text: text.trim() } })));
+      const settings = secretsIn(form);
+      say(outcome(await call<Added>("/v1/sources", { body: { text: text.trim(), settings } })));
       setText("");
+      setFound(null);
       await client.invalidateQueries({ queryKey: ["sources"] });
     } catch (problem) {
       setError(problem);
+      // Perhaps it needs a key: then there is a field to enter it.
+      await recognised(text).then(
+        (said) => setFound({ text, said }),
+        () => setFound(null),
+      );
     } finally {
       setBusy(false);
     }
@@ -52,7 +62,7 @@ export function AddSource() {
       className="add"
       onSubmit={(event) => {
         event.preventDefault();
-        if (text.trim() && !busy) void follow();
+        if (text.trim() && !busy) void follow(event.currentTarget);
       }}
     >
       <div className="find">
@@ -83,9 +93,12 @@ export function AddSource() {
       </div>
       <div className="facts">
         A site finds its feed by itself. The address of an OPML list brings all its feeds; so does{" "}
-        <OpmlFile onError={setError} />
+        <OpmlFile onError={setError} />{" "}
+        <a href="/v1/sources.opml" download>
+          Export as OPML
+        </a>
       </div>
-      {found?.text === text && <Preview found={found.said} />}
+      {found?.text === text && <Preview found={found.said} enter />}
       {error !== null && <Trouble error={error} />}
     </form>
   );
@@ -96,12 +109,22 @@ function OpmlFile({ onError }: { onError: (error: unknown) => void }) {
   const client = useQueryClient();
   const [progress, setProgress] = useState<[done: number, all: number] | null>(null);
   const [failed, setFailed] = useState<Outcome["failed"]>([]);
-  const take = async (file: File) => {
+  const [chosen, setChosen] = useState<{ feeds: Feed[]; said: Recognised } | null>(null);
+  const open = async (file: File) => {
     onError(null);
     setFailed([]);
+    setChosen(null);
     try {
-      const feeds = feedsOf(await file.text());
-      setProgress([0, feeds.length]);
+      const text = await file.text();
+      setChosen({ feeds: feedsOf(text), said: await recognised(text) });
+    } catch (error) {
+      onError(error);
+    }
+  };
+  const take = async (feeds: readonly Feed[]) => {
+    onError(null);
+    setProgress([0, feeds.length]);
+    try {
       const done = await followAll(feeds, (count) => setProgress([count, feeds.length]));
       say(
         outcome({ added: Array.from({ length: done.added }, () => ""), known: done.known }) +
@@ -109,6 +132,7 @@ function OpmlFile({ onError }: { onError: (error: unknown) => void }) {
         done.failed.length > 0,
       );
       setFailed(done.failed);
+      setChosen(null);
     } catch (error) {
       onError(error);
     } finally {
@@ -119,19 +143,44 @@ function OpmlFile({ onError }: { onError: (error: unknown) => void }) {
   return (
     <>
       <label className="file">
-        {progress ? `adding ${progress[0]} of ${progress[1]} feeds…` : "an OPML file from here"}
+        an OPML file from here
         <input
           type="file"
           accept=".opml,.xml,text/xml,text/x-opml"
           disabled={progress !== null}
           onChange={(event) => {
             const [file] = event.target.files ?? [];
-            if (file) void take(file);
+            if (file) void open(file);
             event.target.value = "";
           }}
         />
       </label>
       .
+      {chosen && (
+        <>
+          <Preview found={chosen.said} />
+          <p className="chips">
+            <button
+              type="button"
+              className="primary"
+              disabled={progress !== null}
+              onClick={() => void take(chosen.feeds)}
+            >
+              {progress
+                ? `Adding ${progress[0]} of ${progress[1]}…`
+                : `Follow ${counted(chosen.feeds.length, "feed")}`}
+            </button>
+            <button
+              type="button"
+              className="quiet"
+              disabled={progress !== null}
+              onClick={() => setChosen(null)}
+            >
+              Cancel
+            </button>
+          </p>
+        </>
+      )}
       {failed.length > 0 && (
         <details>
           <summary>{counted(failed.length, "feed")} could not be added</summary>

@@ -1,12 +1,12 @@
 /** The first screen: what is happening, and the box. */
-import { useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 import { Link, useLocation } from "wouter";
 import { call, problemOf } from "../api/client";
 import { useNowPage, useStatus } from "../api/queries";
 import type { Now, Run, Story } from "../api/types";
 import { KINDS, momentOf, type Wish } from "../ask/asked";
 import { Composer } from "../ask/composer";
-import { counted, currentTalk, newTalk, watchTalk } from "../ask/thread";
+import { counted, currentTalk, newTalk, type Talk, watchTalk } from "../ask/thread";
 import { Sparkline } from "../ui/chart";
 import { say } from "../ui/notices";
 import { calm, savedPath, Words } from "../ui/text";
@@ -18,7 +18,12 @@ export function NowPage() {
   const status = useStatus();
   const ask = useAsk();
   const talk = useSyncExternalStore(watchTalk, currentTalk);
+  const [, go] = useLocation();
   useSyncExternalStore(talk.subscribe, () => talk.version);
+  useEffect(() => {
+    const open = currentTalk();
+    if (!open.turns.length && open.askAgain(null)) goThere(open, go);
+  }, [go]);
   if (talk.turns.length && !talk.threadId) return <Conversation talk={talk} />;
   const examples = now.data?.examples.length ? now.data.examples : (status.data?.examples ?? []);
   return (
@@ -50,13 +55,20 @@ export function useAsk() {
     }
     const talk = newTalk();
     talk.ask(question, wish, null);
-    const stop = talk.subscribe(() => {
-      if (!talk.threadId) return;
-      stop();
-      if (currentTalk() === talk) go(`/c/${talk.threadId}`, { replace: true });
-    });
+    goThere(talk, go);
     go("/");
   };
+}
+
+type Go = ReturnType<typeof useLocation>[1];
+
+/** To the address of a conversation, as soon as it has one. */
+function goThere(talk: Talk, go: Go): void {
+  const stop = talk.subscribe(() => {
+    if (!talk.threadId) return;
+    stop();
+    if (currentTalk() === talk) go(`/c/${talk.threadId}`, { replace: true });
+  });
 }
 
 /** Begin a deep run; says why if it cannot. */

@@ -1,6 +1,7 @@
 /** What a pasted text would follow, before it is followed. */
 import { counted } from "../ask/thread";
 import { Words } from "../ui/text";
+import { type Secret, Secrets } from "./secrets";
 
 export interface Recognised {
   count: number;
@@ -12,11 +13,12 @@ export interface Recognised {
     url: string;
     followed: boolean;
     problem: string;
-    keys: { name: string; description: string; set: boolean }[];
+    keys: Secret[];
   }[];
 }
 
-export function Preview({ found }: { found: Recognised }) {
+/** `enter`: whether secrets can be entered here, as one that is pasted may need. */
+export function Preview({ found, enter = false }: { found: Recognised; enter?: boolean }) {
   const rest = found.count - found.sources.length;
   return (
     <div className="recognised" role="status">
@@ -40,16 +42,7 @@ export function Preview({ found }: { found: Recognised }) {
                 <Words>{problem}</Words>
               </p>
             )}
-            {keys.some((each) => !each.set) && (
-              <p className="facts">
-                It can use a key:{" "}
-                {keys
-                  .filter((each) => !each.set)
-                  .map((each) => each.name)
-                  .join(", ")}
-                .
-              </p>
-            )}
+            {enter && found.count === 1 && !followed && <Secrets secrets={keys} />}
           </li>
         ))}
       </ul>

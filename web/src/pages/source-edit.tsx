@@ -1,5 +1,5 @@
 /** What a source is called here and how far it is believed. */
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { call } from "../api/client";
 import type { SourceState } from "../api/types";
@@ -7,6 +7,7 @@ import { Dialog } from "../ui/keys";
 import { say } from "../ui/notices";
 import { calm } from "../ui/text";
 import { Trouble } from "../ui/trouble";
+import { type Secret, Secrets, secretsIn } from "./secrets";
 
 const USUAL = 0.7;
 
@@ -15,13 +16,19 @@ export function SourceEdit({ source, onClose }: { source: SourceState; onClose: 
   const [error, setError] = useState<unknown>(null);
   const [own, setOwn] = useState(typeof source.reliability === "number");
   const [believed, setBelieved] = useState(source.reliability ?? USUAL);
+  const path = `/v1/sources/${encodeURIComponent(source.name)}`;
+  const keys = useQuery({
+    queryKey: ["source-keys", source.name],
+    queryFn: () => call<{ keys: Secret[] }>(`${path}/keys`),
+  });
   const save = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const title = String(new FormData(event.currentTarget).get("title"));
+    const form = event.currentTarget;
+    const title = String(new FormData(form).get("title"));
     try {
-      await call(`/v1/sources/${encodeURIComponent(source.name)}`, {
+      await call(path, {
         method: "PATCH",
-        body: { title, settings: { reliability: own ? believed : null } },
+        body: { title, settings: { reliability: own ? believed : null, ...secretsIn(form) } },
       });
       await client.invalidateQueries({ queryKey: ["sources"] });
       say(`${calm(title || source.name)} is changed.`);
@@ -62,6 +69,7 @@ export function SourceEdit({ source, onClose }: { source: SourceState; onClose: 
             </label>
           )}
         </fieldset>
+        <Secrets secrets={keys.data?.keys ?? []} />
         {error !== null && <Trouble error={error} />}
         <div className="chips">
           <button type="submit" className="primary">

@@ -36,7 +36,7 @@ export function TalkPage() {
     call<Thread>(`/v1/threads/${encodeURIComponent(id)}`)
       .then((thread) => {
         next.load(thread);
-        next.resume(id);
+        if (!next.resume(id)) next.askAgain(id);
       })
       .then(
         () => left || setTalk(next),
@@ -88,8 +88,9 @@ export function Conversation({ talk }: { talk: Talk }) {
           version={
             turn.state === "running"
               ? `${talk.version}`
-              : `${turn.state} ${talk.branches(turn.parent).length}`
+              : `${turn.state} ${talk.branches(turn.parent).length} ${turn === last}`
           }
+          last={turn === last}
           onAsk={ask}
         />
       ))}
