@@ -296,8 +296,8 @@ export class Talk {
       const { id, answer } = data as { id: string; answer: Answer };
       turn.id = id;
       turn.answer = answer;
-      turn.sentences = answer.sentences;
-      turn.citations = byNumber(answer.citations);
+      turn.sentences = answer.sentences.map((each, at) => kept(turn.sentences[at], each));
+      turn.citations = kept(turn.citations, byNumber(answer.citations));
       turn.freshness = answer.freshness;
       turn.state = "done";
     } else if (name === "error") {
@@ -330,6 +330,10 @@ function blank(key: string, question: string, parent: string | null): Turn {
     problem: null,
   };
 }
+
+/** What stands already, if the new is the same: then it is not drawn again. */
+const kept = <T>(old: T | undefined, found: T): T =>
+  old !== undefined && JSON.stringify(old) === JSON.stringify(found) ? old : found;
 
 const byNumber = (citations: readonly Citation[]): Record<number, Citation> =>
   Object.fromEntries(citations.map((citation) => [citation.number, citation]));

@@ -1,7 +1,7 @@
 /** One question and its answer: progress, checked sentences, evidence, and what to do next. */
 import { memo, useState } from "react";
 import { call, problemOf } from "../api/client";
-import type { Answer, Citation, Sentence } from "../api/types";
+import type { Answer, Citation, Disagreement, Sentence, Superseded } from "../api/types";
 import { say } from "../ui/notices";
 import { calm, Words } from "../ui/text";
 import { span, Time } from "../ui/time";
@@ -83,7 +83,7 @@ export const TurnView = memo(
         )}
         {turn.problem && <Trouble error={turn.problem} again={() => talk.again(turn)} />}
         {turn.answer && <After talk={talk} turn={turn} answer={turn.answer} onAsk={onAsk} />}
-        {last && !!turn.answer?.follow_ups.length && (
+        {last && !!turn.answer?.follow_ups?.length && (
           <section className="follow-ups" aria-label="Questions that follow">
             {turn.answer.follow_ups.map((question) => (
               <button
@@ -146,25 +146,42 @@ export function Body({ turn }: { turn: Turn }) {
   return (
     <ol className="sentences" aria-live="polite" aria-relevant="additions">
       {turn.sentences.map((sentence, at) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: sentences only arrive, at the end
-        <Line key={at} sentence={sentence} citations={turn.citations} answer={answer} at={at} />
+        <Line
+          // biome-ignore lint/suspicious/noArrayIndexKey: sentences only arrive, at the end
+          key={at}
+          sentence={sentence}
+          citations={turn.citations}
+          against={of(answer?.disagreements, at)}
+          before={of(answer?.superseded, at)}
+        />
       ))}
     </ol>
   );
 }
 
+/** One and the same, so that a sentence without any is not drawn again. */
+const NONE: readonly never[] = [];
+
+function of<T extends { sentence: number }>(all: readonly T[] | undefined, at: number) {
+  const found = all?.filter((each) => each.sentence === at);
+  return found?.length ? found : NONE;
+}
+
 interface LineProps {
   sentence: Sentence;
   citations: Record<number, Citation>;
-  answer: Answer | null;
-  at: number;
+  against?: readonly Disagreement[];
+  before?: readonly Superseded[];
 }
 
-export const Line = memo(function Line({ sentence, citations, answer, at }: LineProps) {
+export const Line = memo(function Line({
+  sentence,
+  citations,
+  against = NONE,
+  before = NONE,
+}: LineProps) {
   const { verdict } = sentence;
   const cited = sentence.citations.map((n) => citations[n]).filter((c): c is Citation => !!c);
-  const against = answer?.disagreements.filter((each) => each.sentence === at) ?? [];
-  const before = answer?.superseded.filter((each) => each.sentence === at) ?? [];
   return (
     <li className={verdict.kind}>
       <Mark verdict={verdict} />

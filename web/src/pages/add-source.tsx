@@ -93,10 +93,7 @@ export function AddSource() {
       </div>
       <div className="facts">
         A site finds its feed by itself. The address of an OPML list brings all its feeds; so does{" "}
-        <OpmlFile onError={setError} />{" "}
-        <a href="/v1/sources.opml" download>
-          Export as OPML
-        </a>
+        <OpmlFile onError={setError} />
       </div>
       {found?.text === text && <Preview found={found.said} enter />}
       {error !== null && <Trouble error={error} />}

@@ -130,7 +130,7 @@ function Sentences({
     <ol className="sentences">
       {sentences.map((sentence, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: a report does not change
-        <Line key={at} sentence={sentence} citations={citations} answer={null} at={at} />
+        <Line key={at} sentence={sentence} citations={citations} />
       ))}
     </ol>
   );

@@ -28,7 +28,7 @@ export function Secrets({ secrets }: { secrets: readonly Secret[] }) {
             spellCheck={false}
             placeholder={set ? "Set. Enter another to replace it" : "Not set"}
           />
-          {description && <span className="facts">{calm(description)}</span>}
+          {description && <span className="facts">{calm(description.replaceAll("`", ""))}</span>}
         </label>
       ))}
     </fieldset>

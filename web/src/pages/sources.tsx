@@ -112,6 +112,13 @@ export function SourcesPage() {
             <Row key={source.name} source={source} onRemove={remove} />
           ))}
         </ul>
+        {!!left.length && (
+          <p className="facts">
+            <a href="/v1/sources.opml" download>
+              Export the feeds as OPML
+            </a>
+          </p>
+        )}
       </Part>
     </div>
   );
