@@ -30,7 +30,7 @@ interface Registry {
   serving: string | null;
   loaded: string[];
   failure: string;
-  history: { at: string; what: "use" | "rollback"; model: string; before: string }[];
+  history: { at: string; what: "use" | "rollback" | "remove"; model: string; before: string }[];
 }
 interface Listed {
   data: { id: string; gnomon?: { mode?: string; writer?: string } }[];
@@ -201,8 +201,14 @@ function Registered() {
                 <Time at={each.at} />
                 <span>
                   <code>{calm(each.model)}</code>{" "}
-                  {each.what === "rollback" ? "came back for" : "took over from"}{" "}
-                  {each.before ? <code>{calm(each.before)}</code> : "nothing"}
+                  {each.what === "remove" ? (
+                    "was removed"
+                  ) : (
+                    <>
+                      {each.what === "rollback" ? "came back for" : "took over from"}{" "}
+                      {each.before ? <code>{calm(each.before)}</code> : "nothing"}
+                    </>
+                  )}
                 </span>
               </li>
             ))}
