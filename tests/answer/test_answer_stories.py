@@ -43,6 +43,29 @@ async def test_reports_of_the_same_are_one_story(empty_town: Any) -> None:
     assert "arbour bridge" in first.question or "ridge" in first.question
 
 
+async def test_a_story_is_headed_by_a_report_in_the_language_of_most(empty_town: Any) -> None:
+    put = empty_town.put
+    put(
+        1,
+        "Police closed the harbour bridge: a lorry overturned.",
+        key="a",
+        source="herald",
+        lang="en",
+    )
+    put(2, "Lorry overturned, harbour bridge shut all day.", key="b", source="radio", lang="en")
+    put(3, "Harbour Bridge: overturned lorry, cerrado.", key="c", source="costa", lang="es")
+    put(
+        4,
+        "Sigh, harbour bridge, that overturned lorry.",
+        key="d",
+        kind="post",
+        source="m",
+        lang="en",
+    )
+    story = next(s for s in told(empty_town) if s.outlets == 4)
+    assert (story.key, story.lang) == ("b", "en")
+
+
 async def test_nothing_seen_later_takes_part(empty_town: Any) -> None:
     fill(empty_town)
     early = datetime(2026, 5, 4, 11, 5, tzinfo=UTC)

@@ -174,7 +174,7 @@ async def test_memory_stays_bounded(house: Any, conduct: Any, eventually: Any) -
             source.bring(n)
         await eventually(lambda: h.index.stats().documents == 1_500, 30)
         gc.collect()
-        held = sum(isinstance(o, Document) for o in gc.get_objects())
+        held = sum(type(o) is Document for o in gc.get_objects())
         assert held < 500
 
 

@@ -153,8 +153,12 @@ def _told(group: _Group, now: datetime) -> tuple[float, Story]:
     items = group.items
     first, newest = items[0], items[-1]
     outlets = {item.document.source for item in items}
-    # The newest headline among those that say what the others say.
+    # The newest headline among those that say what the others say: a report's rather than a post's,
+    # in the language in which most of it is told.
     titled = [item for item in items if item.document.title] or items
+    titled = [item for item in titled if item.document.kind in _REPORTS] or titled
+    spoken = Counter(item.document.lang for item in titled).most_common(1)[0][0]
+    titled = [item for item in titled if item.document.lang == spoken]
     central = [_cosine(item.vector, group.sum) for item in titled]
     about = (item for item, c in zip(titled, central, strict=True) if c >= _CENTRAL * max(central))
     told = max(about, key=lambda item: item.hit.time)
