@@ -116,7 +116,8 @@ class Others:
     def _relation(self, me: Statement, other: Statement) -> Relation | None:
         shared = me.stems & other.stems
         alike = len(shared) / (min(len(me.stems), len(other.stems)) or 1)
-        if alike < _SPEAKS_OF_IT or (self._topic and not shared & self._topic):
+        # One word of the question in common is not yet the same matter: a fire brigade has many.
+        if alike < _SPEAKS_OF_IT or len(shared & self._topic) < len(self._topic) / 2:
             return None
         excluded = disagrees(me.text, other.text) or (
             self._plan.expects == "person" and _other_name(me.text, other.text)
