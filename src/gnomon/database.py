@@ -12,12 +12,29 @@ import apsw
 from gnomon.errors import StoreError
 
 
+class ConflictError(StoreError):
+    """A constraint of the schema refused a change, such as a name that is taken."""
+
+
 class Database:
     """A file and its schema. Safe to use from any thread."""
 
-    def __init__(self, path: Path, schema: str, *, version: int = 1) -> None:
-        """Open or create the file at `path`. Raises StoreError."""
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        version: int = 1,
+        holds: str = "",
+        code: str = "store.file",
+    ) -> None:
+        """Open or create the file at `path`, readable by its owner only. Raises StoreError.
+
+        `holds` says in errors, which have the given `code`, what is kept there: "files".
+        """
         self._path = path
+        self._named = f"The {holds} in {path}" if holds else str(path)
+        self._code = code
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +72,17 @@ class Database:
         return rows
 
     def write(self, *statements: tuple[str, Sequence[Any]]) -> int:
-        """Run statements in one transaction; how many rows the last one changed."""
+        """Run statements in one transaction; how many rows the last one changed.
+
+        Raises StoreError, ConflictError where a constraint of the schema refuses one of them.
+        """
         try:
             with self._lock, self._db:
                 for sql, bound in statements:
                     self._db.execute(sql, tuple(bound))
                 changed = int(self._db.changes())
+        except apsw.ConstraintError as error:
+            raise self._damaged(error, ConflictError) from error
         except apsw.Error as error:
             raise self._damaged(error) from error
         return changed
@@ -73,10 +95,10 @@ class Database:
         except apsw.Error as error:
             raise self._damaged(error) from error
 
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self._path} cannot be used: {error}.",
-            code="store.file",
+    def _damaged(self, error: Exception, kind: type[StoreError] = StoreError) -> StoreError:
+        return kind(
+            f"{self._named} cannot be used: {error}.",
+            code=self._code,
             hint="Free space on the disk, or restore the file from a backup.",
             path=str(self._path),
         )

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import apsw
+from typing import Any
 
 from gnomon.accounts.base import SCOPES, Event, Identity, Key, Role, Session, User
 from gnomon.clock import Clock
-from gnomon.errors import ConfigError, StoreError
+from gnomon.database import ConflictError, Database
+from gnomon.errors import ConfigError
 
 KEY_PREFIX = "gn-"
 SESSION_LIFE = timedelta(days=14)
@@ -28,7 +26,6 @@ _SCRYPT: dict[str, int] = {"n": 2**15, "r": 8, "p": 1, "maxmem": 64 * 2**20}
 _AUDIT_ROWS = 100_000
 _USED_STEP = timedelta(minutes=1)
 """How exactly the last use of a key is kept: a write for each request would be too many."""
-_Rows: TypeAlias = "list[tuple[Any, ...]]"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS user (
@@ -64,34 +61,14 @@ class Accounts:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """Open or create the file at `path`, readable by its owner only. Raises StoreError."""
-        self._path = path
         self._clock = clock
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
-            self._db = apsw.Connection(str(path))
-            self._db.set_busy_timeout(5_000)
-            for name, value in (("journal_mode", "wal"), ("foreign_keys", 1), ("secure_delete", 1)):
-                self._db.pragma(name, value)
-            found = self._db.pragma("user_version")
-            if found > _VERSION:
-                raise StoreError(
-                    f"{path} was written by a newer Gnomon (schema {found}, known: {_VERSION}).",
-                    code="store.newer",
-                    hint="Upgrade.",
-                    path=str(path),
-                )
-            with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", _VERSION)
-        except (apsw.Error, OSError) as error:
-            raise self._damaged(error) from error
+        self._db = Database(
+            path, _SCHEMA, version=_VERSION, holds="accounts", code="store.accounts"
+        )
 
     def close(self) -> None:
         """Release the file. Idempotent."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     # -- users -----------------------------------------------------------------
     def add_user(
@@ -108,12 +85,14 @@ class Accounts:
         id = f"user_{secrets.token_hex(12)}"
         row = (id, name, role.value, self._now(), _hashed(password), subject or None)
         try:
-            self._write(
-                "INSERT INTO user(id, name, role, created, password, subject) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                row,
+            self._db.write(
+                (
+                    "INSERT INTO user(id, name, role, created, password, subject) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
             )
-        except apsw.ConstraintError:
+        except ConflictError:
             raise ConfigError(
                 f"There is a user {name!r} already.", code="user.exists", name=name
             ) from None
@@ -121,7 +100,7 @@ class Accounts:
 
     def user(self, who: str) -> User:
         """The user of this id or name. Raises ConfigError."""
-        rows = self._read(f"SELECT {_USER} FROM user WHERE id = ?1 OR name = ?1", (who,))
+        rows = self._db.read(f"SELECT {_USER} FROM user WHERE id = ?1 OR name = ?1", (who,))
         if not rows:
             raise ConfigError(
                 f"There is no user {who[:100]!r}.",
@@ -132,15 +111,15 @@ class Accounts:
 
     def by_subject(self, subject: str) -> User | None:
         """The user who signs in with this `issuer#subject`."""
-        rows = self._read(f"SELECT {_USER} FROM user WHERE subject = ?", (subject,))
+        rows = self._db.read(f"SELECT {_USER} FROM user WHERE subject = ?", (subject,))
         return _user(rows[0]) if rows else None
 
     def link(self, who: str, subject: str) -> User:
         """Let this user sign in with that `issuer#subject`. Raises ConfigError."""
         user = self.user(who)
         try:
-            self._write("UPDATE user SET subject = ? WHERE id = ?", (subject, user.id))
-        except apsw.ConstraintError:
+            self._db.write(("UPDATE user SET subject = ? WHERE id = ?", (subject, user.id)))
+        except ConflictError:
             raise ConfigError(
                 f"{subject[:200]!r} belongs to another user already.", code="user.exists"
             ) from None
@@ -148,7 +127,7 @@ class Accounts:
 
     def users(self) -> list[User]:
         """All users, by name."""
-        return [_user(row) for row in self._read(f"SELECT {_USER} FROM user ORDER BY name", ())]
+        return [_user(row) for row in self._db.read(f"SELECT {_USER} FROM user ORDER BY name", ())]
 
     def change_user(
         self,
@@ -162,18 +141,20 @@ class Accounts:
         user = self.user(who)
         if (role not in (None, Role.ADMIN) or disabled) and user.role is Role.ADMIN:
             self._must_leave_an_admin(user)
-        self._write(
-            "UPDATE user SET role = coalesce(?, role), disabled = coalesce(?, disabled), "
-            "password = coalesce(?, password) WHERE id = ?",
+        self._db.write(
             (
-                role.value if role else None,
-                None if disabled is None else int(disabled),
-                _hashed(password),
-                user.id,
-            ),
+                "UPDATE user SET role = coalesce(?, role), disabled = coalesce(?, disabled), "
+                "password = coalesce(?, password) WHERE id = ?",
+                (
+                    role.value if role else None,
+                    None if disabled is None else int(disabled),
+                    _hashed(password),
+                    user.id,
+                ),
+            )
         )
         if password is not None or disabled:
-            self._write("DELETE FROM session WHERE user_id = ?", (user.id,))
+            self._db.write(("DELETE FROM session WHERE user_id = ?", (user.id,)))
         return self.user(user.id)
 
     def remove_user(self, who: str) -> User:
@@ -181,17 +162,17 @@ class Accounts:
         user = self.user(who)
         if user.role is Role.ADMIN:
             self._must_leave_an_admin(user)
-        self._write("DELETE FROM user WHERE id = ?", (user.id,))
+        self._db.write(("DELETE FROM user WHERE id = ?", (user.id,)))
         return user
 
     def any_users(self) -> bool:
         """Whether there is an account at all."""
-        return bool(self._read("SELECT 1 FROM user LIMIT 1", ()))
+        return bool(self._db.read("SELECT 1 FROM user LIMIT 1", ()))
 
     def any_way_in(self) -> bool:
         """Whether some admin can come in: by password, OpenID provider, or a key that is valid."""
         return bool(
-            self._read(
+            self._db.read(
                 "SELECT 1 FROM user u WHERE role = 'admin' AND NOT disabled AND (password NOT NULL "
                 "OR subject NOT NULL OR EXISTS (SELECT 1 FROM key k WHERE k.user_id = u.id AND "
                 "k.revoked IS NULL AND (k.expires IS NULL OR k.expires > ?))) LIMIT 1",
@@ -200,11 +181,11 @@ class Accounts:
         )
 
     def _must_leave_an_admin(self, user: User) -> None:
-        others = self._read(
+        others = self._db.read(
             "SELECT 1 FROM user WHERE role = 'admin' AND NOT disabled AND id <> ? LIMIT 1",
             (user.id,),
         )
-        alone = not self._read("SELECT 1 FROM user WHERE id <> ? LIMIT 1", (user.id,))
+        alone = not self._db.read("SELECT 1 FROM user WHERE id <> ? LIMIT 1", (user.id,))
         if not others and not alone:
             raise ConfigError(
                 f"{user.name} is the only admin.",
@@ -236,34 +217,36 @@ class Accounts:
             raise ConfigError("The key would have expired already.", code="key.expired")
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         id = f"key_{secrets.token_hex(12)}"
-        self._write(
-            "INSERT INTO key(id, user_id, hash, label, hint, scopes, created, expires, "
-            "requests_per_minute, tokens_per_minute) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        self._db.write(
             (
-                id,
-                user.id,
-                _digest(secret),
-                label.strip()[:100],
-                secret[: len(KEY_PREFIX) + 4],
-                " ".join(sorted(scopes or SCOPES[user.role])),
-                self._now(),
-                _us(expires_at),
-                requests_per_minute,
-                tokens_per_minute,
-            ),
+                "INSERT INTO key(id, user_id, hash, label, hint, scopes, created, expires, "
+                "requests_per_minute, tokens_per_minute) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id,
+                    user.id,
+                    _digest(secret),
+                    label.strip()[:100],
+                    secret[: len(KEY_PREFIX) + 4],
+                    " ".join(sorted(scopes or SCOPES[user.role])),
+                    self._now(),
+                    _us(expires_at),
+                    requests_per_minute,
+                    tokens_per_minute,
+                ),
+            )
         )
         return self.key(id), secret
 
     def key(self, id: str) -> Key:
         """The key of this id. Raises ConfigError."""
-        rows = self._read(f"SELECT {_KEY} FROM key k WHERE id = ?", (id,))
+        rows = self._db.read(f"SELECT {_KEY} FROM key k WHERE id = ?", (id,))
         if not rows:
             raise ConfigError(f"There is no key {id[:100]!r}.", code="key.unknown")
         return _key(rows[0])
 
     def keys(self, user_id: str | None = None) -> list[Key]:
         """All keys, or those of one user, newest first."""
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_KEY} FROM key k WHERE ?1 IS NULL OR user_id = ?1 ORDER BY created DESC, id",
             (user_id,),
         )
@@ -273,7 +256,7 @@ class Accounts:
         """The key opens nothing from now on. Raises ConfigError if there is none."""
         key = self.key(id)
         if key.revoked_at is None:
-            self._write("UPDATE key SET revoked = ? WHERE id = ?", (self._now(), id))
+            self._db.write(("UPDATE key SET revoked = ? WHERE id = ?", (self._now(), id)))
         return self.key(id)
 
     # -- coming in -------------------------------------------------------------
@@ -281,7 +264,7 @@ class Accounts:
         """Whose key this is; None if it is nobody's, expired, revoked, or its user disabled."""
         if not secret.startswith(KEY_PREFIX):
             return None
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_KEY}, u.name, u.role FROM key k JOIN user u ON u.id = k.user_id "
             "WHERE k.hash = ? AND k.revoked IS NULL AND NOT u.disabled",
             (_digest(secret),),
@@ -292,7 +275,7 @@ class Accounts:
         if key.expires_at is not None and key.expires_at <= now:
             return None
         if key.last_used_at is None or now - key.last_used_at >= _USED_STEP:
-            self._write("UPDATE key SET used = ? WHERE id = ?", (_us(now), key.id))
+            self._db.write(("UPDATE key SET used = ? WHERE id = ?", (_us(now), key.id)))
         name, role = rows[0][-2], Role(rows[0][-1])
         return Identity(
             user_id=key.user_id,
@@ -304,7 +287,7 @@ class Accounts:
 
     def by_password(self, name: str, password: str) -> User | None:
         """The user if the password is right; takes as long for a name that nobody has."""
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_USER}, password FROM user WHERE name = ? AND NOT disabled", (name.strip(),)
         )
         kept = rows[0][-1] if rows else None
@@ -316,16 +299,18 @@ class Accounts:
         cookie = secrets.token_urlsafe(32)
         expires_at = self._clock.now() + SESSION_LIFE
         session = Session(user_id=user.id, csrf=secrets.token_urlsafe(24), expires_at=expires_at)
-        self._write("DELETE FROM session WHERE expires <= ?", (self._now(),))
-        self._write(
-            "INSERT INTO session VALUES (?, ?, ?, ?)",
-            (_digest(cookie), user.id, session.csrf, _us(expires_at)),
+        self._db.write(("DELETE FROM session WHERE expires <= ?", (self._now(),)))
+        self._db.write(
+            (
+                "INSERT INTO session VALUES (?, ?, ?, ?)",
+                (_digest(cookie), user.id, session.csrf, _us(expires_at)),
+            )
         )
         return session, cookie
 
     def by_session(self, cookie: str) -> Identity | None:
         """Who signed in with this cookie; None if nobody did or it has expired."""
-        rows = self._read(
+        rows = self._db.read(
             "SELECT s.user_id, s.csrf, s.expires, u.name, u.role FROM session s "
             "JOIN user u ON u.id = s.user_id WHERE s.hash = ? AND s.expires > ? AND NOT u.disabled",
             (_digest(cookie), self._now()),
@@ -340,25 +325,30 @@ class Accounts:
 
     def end_session(self, cookie: str) -> None:
         """The cookie opens nothing from now on."""
-        self._write("DELETE FROM session WHERE hash = ?", (_digest(cookie),))
+        self._db.write(("DELETE FROM session WHERE hash = ?", (_digest(cookie),)))
 
     # -- the audit list --------------------------------------------------------
     def note(
         self, actor: str, action: str, target: str = "", detail: str = "", address: str = ""
     ) -> None:
         """Add a line; the oldest beyond 100,000 go."""
-        self._write(
-            "INSERT INTO audit(at, actor, action, target, detail, address) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (self._now(), actor[:200], action, target[:500], detail[:500], address[:100]),
+        self._db.write(
+            (
+                "INSERT INTO audit(at, actor, action, target, detail, address) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (self._now(), actor[:200], action, target[:500], detail[:500], address[:100]),
+            )
         )
-        self._write(
-            "DELETE FROM audit WHERE number <= (SELECT max(number) FROM audit) - ?", (_AUDIT_ROWS,)
+        self._db.write(
+            (
+                "DELETE FROM audit WHERE number <= (SELECT max(number) FROM audit) - ?",
+                (_AUDIT_ROWS,),
+            )
         )
 
     def events(self, limit: int = 100, before: int | None = None) -> list[Event]:
         """The newest lines first, from before line `before` if that is given."""
-        rows = self._read(
+        rows = self._db.read(
             "SELECT number, at, actor, action, target, detail, address FROM audit "
             "WHERE ?1 IS NULL OR number < ?1 ORDER BY number DESC LIMIT ?2",
             (before, max(0, min(limit, 1000))),
@@ -379,30 +369,6 @@ class Accounts:
     # -- the database ----------------------------------------------------------
     def _now(self) -> int:
         return _us(self._clock.now()) or 0
-
-    def _read(self, sql: str, bound: tuple[Any, ...]) -> _Rows:
-        try:
-            with self._lock:
-                return list(self._db.execute(sql, bound))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-
-    def _write(self, sql: str, bound: tuple[Any, ...]) -> None:
-        try:
-            with self._lock, self._db:
-                self._db.execute(sql, bound)
-        except apsw.ConstraintError:
-            raise
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The accounts in {self._path} cannot be used: {error}.",
-            code="store.accounts",
-            hint="Free space on the disk, or restore the file from a backup.",
-            path=str(self._path),
-        )
 
 
 def _user(row: Sequence[Any]) -> User:

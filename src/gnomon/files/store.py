@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import apsw
 import msgspec
 
 from gnomon.clock import Clock, Ids, from_us, to_us
-from gnomon.errors import ConfigError, StoreError
+from gnomon.database import Database
+from gnomon.errors import ConfigError
 
 SOURCE = "files"
 """The source that the texts of files belong to."""
@@ -37,7 +36,6 @@ CREATE TABLE IF NOT EXISTS member (
 """
 _FILE = "id, name, purpose, media_type, owner, created, expires, parts, bytes"
 _VERSION = 1
-_Rows: TypeAlias = "list[tuple[Any, ...]]"
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,35 +79,13 @@ class Files:
 
     def __init__(self, path: Path, clock: Clock, ids: Ids) -> None:
         """Open or create the file at `path`. Raises StoreError."""
-        self._path = path
         self._clock = clock
         self._ids = ids
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
-            self._db = apsw.Connection(str(path))
-            self._db.set_busy_timeout(5_000)
-            for name, value in (("journal_mode", "wal"), ("foreign_keys", 1), ("secure_delete", 1)):
-                self._db.pragma(name, value)
-            found = self._db.pragma("user_version")
-            if found > _VERSION:
-                raise StoreError(
-                    f"{path} was written by a newer Gnomon (schema {found}, known: {_VERSION}).",
-                    code="store.newer",
-                    hint="Upgrade.",
-                    path=str(path),
-                )
-            with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", _VERSION)
-        except (apsw.Error, OSError) as error:
-            raise self._damaged(error) from error
+        self._db = Database(path, _SCHEMA, version=_VERSION, holds="files", code="store.files")
 
     def close(self) -> None:
         """Release the file. Idempotent."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     # -- files -----------------------------------------------------------------
     def new_id(self) -> str:
@@ -132,12 +108,14 @@ class Files:
         """Keep a file."""
         expires = to_us(expires_at) if expires_at is not None else None
         row = (id, name, purpose, media_type, owner, self._now(), expires, parts, len(body))
-        self._write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, text, body))
+        self._db.write(
+            ("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, text, body))
+        )
         return self.get(id)
 
     def get(self, id: str) -> StoredFile:
         """The file of this id. Raises ConfigError `file.unknown`."""
-        rows = self._read(f"SELECT {_FILE} FROM file WHERE id = ?", (id,))
+        rows = self._db.read(f"SELECT {_FILE} FROM file WHERE id = ?", (id,))
         if not rows:
             raise ConfigError(f"There is no file {id[:100]!r}.", code="file.unknown", id=id)
         return _file(rows[0])
@@ -151,7 +129,7 @@ class Files:
         reader: str | None = None,
     ) -> _StoredFiles:
         """Files that `reader` sees, the newest first, from behind `after` if that is given."""
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_FILE} FROM file WHERE (?1 IS NULL OR purpose = ?1) AND (?2 IS NULL OR "
             "rowid < (SELECT rowid FROM file WHERE id = ?2)) AND (?4 IS NULL OR owner = ?4 OR "
             "purpose NOT IN (?5, ?6)) ORDER BY rowid DESC LIMIT ?3",
@@ -161,7 +139,7 @@ class Files:
 
     def content(self, id: str) -> tuple[bytes, str]:
         """The bytes of a file and its text. Raises ConfigError `file.unknown`."""
-        rows = self._read("SELECT body, text FROM file WHERE id = ?", (id,))
+        rows = self._db.read("SELECT body, text FROM file WHERE id = ?", (id,))
         if not rows:
             raise ConfigError(f"There is no file {id[:100]!r}.", code="file.unknown", id=id)
         return bytes(rows[0][0]), str(rows[0][1])
@@ -169,12 +147,12 @@ class Files:
     def delete(self, id: str) -> StoredFile:
         """Forget a file for good. Raises ConfigError `file.unknown`."""
         found = self.get(id)
-        self._write("DELETE FROM file WHERE id = ?", (id,))
+        self._db.write(("DELETE FROM file WHERE id = ?", (id,)))
         return found
 
     def expired(self) -> _StoredFiles:
         """Files whose time is over."""
-        rows = self._read(f"SELECT {_FILE} FROM file WHERE expires <= ?", (self._now(),))
+        rows = self._db.read(f"SELECT {_FILE} FROM file WHERE expires <= ?", (self._now(),))
         return [_file(row) for row in rows]
 
     # -- collections -----------------------------------------------------------
@@ -183,7 +161,9 @@ class Files:
         for file in files:
             self.get(file)
         id = self._ids.new("vs")
-        self._write("INSERT INTO collection VALUES (?, ?, ?, ?)", (id, name, owner, self._now()))
+        self._db.write(
+            ("INSERT INTO collection VALUES (?, ?, ?, ?)", (id, name, owner, self._now()))
+        )
         for file in files:
             self.put_in(id, file)
         return self.collection(id)
@@ -199,7 +179,7 @@ class Files:
 
     def collections(self) -> _Collections:
         """All sets, the newest first."""
-        rows = self._read(
+        rows = self._db.read(
             "SELECT c.id, c.name, c.owner, c.created, count(f.id), coalesce(sum(f.bytes), 0) "
             "FROM collection c LEFT JOIN member m ON m.collection = c.id "
             "LEFT JOIN file f ON f.id = m.file GROUP BY c.id ORDER BY c.created DESC, c.id",
@@ -220,32 +200,32 @@ class Files:
     def rename_collection(self, id: str, name: str) -> Collection:
         """Give a set another name. Raises ConfigError if there is none."""
         self.collection(id)
-        self._write("UPDATE collection SET name = ? WHERE id = ?", (name, id))
+        self._db.write(("UPDATE collection SET name = ? WHERE id = ?", (name, id)))
         return self.collection(id)
 
     def delete_collection(self, id: str) -> None:
         """Forget a set; its files stay. Raises ConfigError if there is none."""
         self.collection(id)
-        self._write("DELETE FROM collection WHERE id = ?", (id,))
+        self._db.write(("DELETE FROM collection WHERE id = ?", (id,)))
 
     def put_in(self, collection: str, file: str) -> None:
         """Put a file into a set. Raises ConfigError if one of them is unknown."""
         self.collection(collection)
         self.get(file)
-        self._write(
-            "INSERT OR IGNORE INTO member VALUES (?, ?, ?)", (collection, file, self._now())
+        self._db.write(
+            ("INSERT OR IGNORE INTO member VALUES (?, ?, ?)", (collection, file, self._now()))
         )
 
     def take_out(self, collection: str, file: str) -> None:
         """Take a file out of a set; it stays a file."""
         self.collection(collection)
-        self._write("DELETE FROM member WHERE collection = ? AND file = ?", (collection, file))
+        self._db.write(("DELETE FROM member WHERE collection = ? AND file = ?", (collection, file)))
 
     def files_in(self, collection: str) -> _StoredFiles:
         """The files of a set. Raises ConfigError if there is none."""
         self.collection(collection)
         names = ", ".join(f"f.{name}" for name in _FILE.split(", "))
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {names} FROM member m JOIN file f ON f.id = m.file WHERE m.collection = ? "
             "ORDER BY m.added, f.id",
             (collection,),
@@ -255,28 +235,6 @@ class Files:
     # -- the database ----------------------------------------------------------
     def _now(self) -> int:
         return to_us(self._clock.now())
-
-    def _read(self, sql: str, bound: tuple[Any, ...]) -> _Rows:
-        try:
-            with self._lock:
-                return list(self._db.execute(sql, bound))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-
-    def _write(self, sql: str, bound: tuple[Any, ...]) -> None:
-        try:
-            with self._lock, self._db:
-                self._db.execute(sql, bound)
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The files in {self._path} cannot be used: {error}.",
-            code="store.files",
-            hint="Free space on the disk, or restore the file from a backup.",
-            path=str(self._path),
-        )
 
 
 _StoredFiles: TypeAlias = "list[StoredFile]"
