@@ -17,7 +17,7 @@ from gnomon.files.batches import OPEN, Batch, BatchStore
 from gnomon.serve.batching import ENDPOINTS, Batches
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.people import identity_of, note
-from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
+from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, page_of, services_of
 
 router = APIRouter(tags=["OpenAI: Batches"], route_class=JsonRoute)
 
@@ -99,16 +99,8 @@ async def list_batches(
     """One's own, the newest first."""
     store, owner = _store(request), identity_of(request).user_id
     found = await asyncio.to_thread(lambda: store.of(owner, after=after, limit=limit + 1))
-    page = [await asyncio.to_thread(_shown, store, batch) for batch in found[:limit]]
-    return JsonResponse(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": len(found) > limit,
-        }
-    )
+    page = [await asyncio.to_thread(_shown, store, batch) for batch in found]
+    return JsonResponse(page_of(page, limit))
 
 
 @router.get("/v1/batches/{batch_id}", summary="Read how a batch stands")

@@ -16,7 +16,7 @@ from gnomon.serve.errors import ApiError, shown
 from gnomon.serve.people import identity_of
 from gnomon.serve.tools.code import body_of, check, file_id, named
 from gnomon.serve.tools.wishes import CodeWish
-from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
+from gnomon.serve.wire import JsonResponse, JsonRoute, page_of, services_of
 
 router = APIRouter(tags=["OpenAI: Containers"], route_class=JsonRoute)
 
@@ -61,7 +61,7 @@ async def listed(
     ids = [container.id for container in mine]
     if after is not None:
         mine = mine[ids.index(after) + 1 :] if after in ids else []
-    return JsonResponse(_page([_described(c, request) for c in mine], limit))
+    return JsonResponse(page_of([_described(c, request) for c in mine], limit))
 
 
 @router.get("/v1/containers/{container_id}", summary="Read how a room stands")
@@ -91,7 +91,7 @@ async def files(
     ids = [file["id"] for file in found]
     if after is not None:
         found = found[ids.index(after) + 1 :] if after in ids else []
-    return JsonResponse(_page(found, limit))
+    return JsonResponse(page_of(found, limit))
 
 
 @router.get("/v1/containers/{container_id}/files/{id}", summary="Read what a file is")
@@ -183,15 +183,4 @@ def _file(container: Container, path: str) -> dict[str, Any]:
         "bytes": size,
         "path": f"/mnt/data/{path}",
         "source": "user" if path in container.given else "assistant",
-    }
-
-
-def _page(data: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    page = data[:limit]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": len(data) > limit,
     }

@@ -24,7 +24,7 @@ from gnomon.index.base import Query as IndexQuery
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.people import identity_of, note
 from gnomon.serve.services import Services
-from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
+from gnomon.serve.wire import JsonResponse, JsonRoute, page_of, services_of
 from gnomon.types import Document, Purge, Upsert
 
 router = APIRouter(tags=["OpenAI: Files"], route_class=JsonRoute)
@@ -132,7 +132,7 @@ async def list_files(
     found = await asyncio.to_thread(
         lambda: files.list(purpose=purpose, after=after, limit=limit + 1, reader=reader)
     )
-    return JsonResponse(_page([_file_json(one) for one in found], limit))
+    return JsonResponse(page_of([_file_json(one) for one in found], limit))
 
 
 @router.get("/v1/files/{file_id}", summary="Read a file's facts")
@@ -192,7 +192,7 @@ async def list_stores(
 ) -> Response:
     """All sets of files, the newest first."""
     found = await asyncio.to_thread(_files(services_of(request)).collections)
-    return JsonResponse(_page([_store_json(one) for one in found], limit))
+    return JsonResponse(page_of([_store_json(one) for one in found], limit))
 
 
 @router.get("/v1/vector_stores/{store_id}", summary="Read a vector store")
@@ -232,7 +232,7 @@ async def list_members(
 ) -> Response:
     """The files that are in it."""
     found = await _known(_files(services_of(request)).files_in, store_id)
-    return JsonResponse(_page([_member_json(store_id, one) for one in found], limit))
+    return JsonResponse(page_of([_member_json(store_id, one) for one in found], limit))
 
 
 @router.get("/v1/vector_stores/{store_id}/files/{file_id}", summary="Read a member")
@@ -389,17 +389,6 @@ def _documents(stored: StoredFile, text: FileText) -> list[Document]:
         )
         for key, part in zip(stored.keys, text.parts, strict=True)
     ]
-
-
-def _page(data: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    page = data[:limit]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": len(data) > limit,
-    }
 
 
 def _file_json(stored: StoredFile) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gnomon.serve.jobs import Jobs
 from gnomon.serve.people import identity_of, spender
 from gnomon.serve.services import Thread
 from gnomon.serve.sse import EventStream, unless_gone
-from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, services_of
+from gnomon.serve.wire import JsonResponse, JsonRoute, base_url, page_of, services_of
 
 router = APIRouter(tags=["OpenAI: Responses"], route_class=JsonRoute)
 
@@ -105,16 +105,7 @@ def get_input_items(
         if not places:
             raise bad_request(f"after = {shown(after)} is no item of this list.", param="after")
         items = items[places[0] + 1 :]
-    page = items[:limit]
-    return JsonResponse(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": len(items) > limit,
-        }
-    )
+    return JsonResponse(page_of(items, limit))
 
 
 def _jobs(request: Request) -> Jobs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -58,6 +58,19 @@ def read_json(body: bytes | str) -> Any:
 def json_text(value: Any) -> str:
     """JSON as text."""
     return orjson.dumps(value).decode()
+
+
+def page_of(data: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """The first `limit` of `data` as OpenAI lists things; whatever is beyond tells that there is
+    more."""
+    page = data[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(data) > limit,
+    }
 
 
 def services_of(request: Request) -> Services:
