@@ -86,7 +86,6 @@ def _of_word(word: str, language: str) -> str:
     return stem if stem != word else ""
 
 
-@lru_cache(maxsize=100_000)
 def _stem(word: str, language: str) -> str:
     if len(word) < _SHORTEST.get(language, _SHORTEST_ELSE) or language not in _ALGORITHMS:
         return word
