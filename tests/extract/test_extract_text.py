@@ -8,8 +8,9 @@ import unicodedata
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from gnomon.extract.text import clean_text, detect_lang, html_to_text, lang_code, one_line
+from gnomon.extract.text import OnDisk, clean_text, detect_lang, html_to_text, lang_code, one_line
 
 ANY = st.text(st.characters(codec=None), max_size=300)
 
@@ -129,6 +130,26 @@ def test_nesting_loses_structure_but_no_text() -> None:
 )
 def test_language(text: str, hint: str, lang: str) -> None:
     assert detect_lang(text, hint) == lang
+
+
+@pytest.fixture(scope="module")
+def detectors() -> tuple[LanguageIdentifier, LanguageIdentifier]:
+    """As the library makes it, and one with so few steps in memory that it often begins anew."""
+    first, second = (
+        LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True) for _ in range(2)
+    )
+    second.tk_nextmove = OnDisk(second.tk_nextmove, kept=40)
+    return first, second
+
+
+@given(text=st.text(max_size=200))
+@example(text="Пожар в центре города потушен, пострадавших нет, сообщили в мэрии.")
+@example(text="The council of the town has closed the bridge until further notice.")
+def test_tables_on_disk_change_no_decision(
+    detectors: tuple[LanguageIdentifier, LanguageIdentifier], text: str
+) -> None:
+    in_memory, on_disk = detectors
+    assert on_disk.classify(text) == in_memory.classify(text)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,14 @@ Everything here takes any string whatever, in time linear in its length.
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import threading
 import unicodedata
+from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -242,4 +246,27 @@ def _detector() -> LanguageIdentifier:
             from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
             _identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+            with suppress(OSError):  # a full disk: then the table stays in memory
+                _identifier.tk_nextmove = OnDisk(_identifier.tk_nextmove)
         return _identifier
+
+
+class OnDisk(dict[int, int]):
+    """Numbers by their place in a file without a name, of which those in use are kept.
+
+    For the largest of the detector's tables, 39 MB, of which a home's languages use a few per cent.
+    Not a memory map: the system would bring in the neighbours of all that is touched.
+    """
+
+    def __init__(self, table: array[int], kept: int = 100_000) -> None:
+        self._typecode, self._item_bytes, self._kept = table.typecode, table.itemsize, kept
+        with tempfile.TemporaryFile() as file:
+            table.tofile(file)
+            self._open = os.dup(file.fileno())
+
+    def __missing__(self, at: int) -> int:
+        if len(self) >= self._kept:
+            self.clear()
+        raw = os.pread(self._open, self._item_bytes, at * self._item_bytes)
+        number = self[at] = array(self._typecode, raw)[0]
+        return number
