@@ -30,13 +30,15 @@ _CANDIDATES = 128
 _NEWEST = 50
 _WINDOW = 16_384
 """Newest rows of all among which the newest matches are looked for."""
-_SAMPLE = 4096
+_SAMPLE = 2048
 """Rows that are looked at to tell how much passes, and what is recent."""
+_SPARE = 3
+"""Times as many matches as should suffice are asked for: to go deeper means to search again."""
 _NARROW = 1 / 8
+"""Share of rows below which tantivy gets the filters, instead of finding more."""
 _HEARD = 0.5
 """What a name counts that is found by its sound in another script."""
 _MAX_SOUNDS = 48
-"""Share of rows below which tantivy gets the filters, instead of finding more."""
 _VECTOR_WEIGHT = 0.8
 _LEAST_COSINE = 0.35
 """A document that shares no word with the query must be at least this similar."""
@@ -45,6 +47,7 @@ _FOLDED = 128
 _COMPARED = 16
 """Of them, how many at once."""
 
+_JITTER = np.random.default_rng(0).random(_SAMPLE)
 _NOTHING = np.zeros(0, np.int64), np.zeros(0, np.float32), True
 
 Q = tantivy.Query
@@ -103,8 +106,10 @@ class Search:
         self._unwanted_hosts = [host_of(domain) for domain in query.not_domains]
         self._low_us = to_us(query.since) if query.since is not None else None
         self._high_us = to_us(query.until) if query.until is not None else None
-        sample = self._passing(slice(0, snapshot.rows, max(snapshot.rows // _SAMPLE, 1)))
-        self._share = max(float(sample.mean()), _NARROW)
+        sample = _spread(snapshot.rows)
+        self._sample = sample[self._passing(sample)]
+        self._each = snapshot.rows / len(sample)
+        self._share = max(len(self._sample) / len(sample), _NARROW)
         """About how much passes: by so much more has to be found, or tantivy gets the filters."""
         self._narrow = self._by_time or self._share == _NARROW
 
@@ -154,7 +159,7 @@ class Search:
         """The first `want` rows that match and were alive then, by score or newest first."""
         words = self._words(scored=not by_time)
         enough = max(want // 4, min(want, self._query.limit))
-        limit = want if self._narrow else max(want, int(2 * enough / self._share))
+        limit = want if self._narrow else max(want, int(_SPARE * enough / self._share))
         while True:
             rows, values = self._found(words, limit, by_time)
             exhausted = len(rows) < limit
@@ -183,11 +188,10 @@ class Search:
 
     def _recent(self) -> int | None:
         """Since when to look for the newest: ordering every match by time takes far longer."""
-        step = max(self._snapshot.rows // _SAMPLE, 1)
-        times = self._shelf.time.rows[: self._snapshot.rows : step]
+        times = self._shelf.time.rows[_spread(self._snapshot.rows)]
         if self._moment_us is not None:
             times = times[times <= self._moment_us]
-        last = _WINDOW // step
+        last = int(_WINDOW / self._each)
         return int(np.partition(times, -last)[-last]) if len(times) > last else None
 
     def _found(self, words: Any, limit: int, by_time: bool) -> tuple[_Rows, NDArray[np.float64]]:
@@ -293,11 +297,13 @@ class Search:
         """The closest rows, and whether there are no others worth finding."""
         alone = self._query.mode == "vector"
         constraints = self._constraints()
-        passing, share = self._passing, self._share
+        passing, sample = self._passing, self._sample
         if constraints and alone:
             admitted = self._matching(constraints)
-            passing, share = (lambda rows: self._passing(rows) & admitted[rows]), 0.0
-        close, complete = self._shelf.nearest(vector, self._snapshot.rows, passing, share, want)
+            passing, sample = (lambda rows: self._passing(rows) & admitted[rows]), sample[:0]
+        close, complete = self._shelf.nearest(
+            vector, self._snapshot.rows, passing, sample, self._each, want
+        )
         if not alone:
             similar = self._shelf.similarity(close, vector) >= _LEAST_COSINE
             complete = complete or not similar.all()
@@ -407,6 +413,13 @@ def _sounds(name: str) -> list[str]:
 def _stems(group: Sequence[str]) -> list[str]:
     """Of a bare word, the stems by which documents in other languages are found."""
     return inflect.of_query(group[0]) if len(group) == 1 and not is_tag(group[0]) else []
+
+
+def _spread(rows: int) -> _Rows:
+    """Some rows, spread evenly, but not in step with sources that take turns."""
+    if rows <= _SAMPLE:
+        return np.arange(rows)
+    return ((np.arange(_SAMPLE) + _JITTER) * (rows / _SAMPLE)).astype(np.int64)
 
 
 def _all_of(*parts: Any) -> Any:

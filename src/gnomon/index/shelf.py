@@ -25,13 +25,12 @@ _CODES = 4
 """64-bit words of sign code per vector."""
 _COARSE = 2
 """Of them, how many are compared with every row."""
-_REFINED = 6
+_REFINED = 4
 """Times as many rows as are compared exactly, which all words of their codes choose from."""
 _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
-_CHUNK = 131_072
+_CHUNK = 65_536
 """Rows that are compared at a time: what lies between two steps stays in the cache."""
-_SAMPLE = 64
 _FEW_VALUES = 16
 _FEW = 4
 """Below this share (1 in 4) of admitted rows, their codes are gathered instead of all scanned."""
@@ -153,28 +152,29 @@ class Shelf:
         query: NDArray[np.float32],
         rows: int,
         passing: Callable[[slice | NDArray[np.int64]], NDArray[np.bool_]],
-        share: float,
+        sample: NDArray[np.int64],
+        each: float,
         limit: int,
     ) -> tuple[NDArray[np.int64], bool]:
         """Of the first `rows`, those `passing` that are closest to `query`, best first.
 
-        `share` is about how much passes. Half of the sign codes pick some thousand rows, whole
-        codes fewer, and int8 vectors order them. Where few rows pass, all of them are compared: a
-        narrow filter loses nothing. Also returns whether no other row passes.
+        `sample` are some of the rows that pass, and each stands for so many. Half of the sign
+        codes pick some thousand rows, whole codes fewer, and int8 vectors order them. Where few
+        rows pass, all of them are compared: a narrow filter loses nothing. Also returns whether
+        no other row passes.
         """
         few = max(_RESCORED, 4 * limit)
         parts = [code[0] for code in _signs(query[None, :])]
         everything = False
-        if share * _FEW < 1 or rows <= _FEW * few:
+        if len(sample) * each * _FEW < rows or rows <= _FEW * few:
             found = np.flatnonzero(passing(slice(0, rows)))
             everything = len(found) <= limit
             far = self._distance(found, parts, range(_COARSE)) if len(found) > few else None
         else:
-            far = self._distances(rows, parts)
-            sample = far[::_SAMPLE][passing(slice(0, rows, _SAMPLE))]
-            found = np.flatnonzero(far <= _cut(sample, _REFINED * few // _SAMPLE))
+            cut = _cut(self._distance(sample, parts, range(_COARSE)), _REFINED * few / each)
+            found, far = self._within(cut, rows, parts)
             kept = passing(found)
-            found, far = found[kept], far[found[kept]]
+            found, far = found[kept], far[kept]
         if far is not None:
             for wanted, words in ((_REFINED * few, range(0)), (few, range(_COARSE, _CODES))):
                 if len(found) > wanted:
@@ -185,21 +185,26 @@ class Shelf:
         best: NDArray[np.int64] = found[np.lexsort((-found, -cosine))[:limit]]
         return best, everything
 
-    def _distances(self, rows: int, parts: Sequence[np.uint64]) -> NDArray[np.uint8]:
-        """Of the first rows, in how many signs of the coarse words each vector differs."""
-        far = np.empty(rows, np.uint8)
+    def _within(
+        self, cut: int, rows: int, parts: Sequence[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Of the first rows, those that differ in at most `cut` signs of the coarse words."""
+        found: list[NDArray[np.int64]] = []
+        distances: list[NDArray[np.uint8]] = []
         mixed = np.empty(_CHUNK, np.uint64)
-        counts = np.empty(_CHUNK, np.uint8)
+        far, more = np.empty(_CHUNK, np.uint8), np.empty(_CHUNK, np.uint8)
         for begin in range(0, rows, _CHUNK):
-            here = slice(begin, min(begin + _CHUNK, rows))
-            size = here.stop - begin
-            np.bitwise_xor(self.codes[0].rows[here], parts[0], out=mixed[:size])
-            np.bitwise_count(mixed[:size], out=far[here])
-            for word in range(1, _COARSE):
-                np.bitwise_xor(self.codes[word].rows[here], parts[word], out=mixed[:size])
-                np.bitwise_count(mixed[:size], out=counts[:size])
-                far[here] += counts[:size]
-        return far
+            size = min(_CHUNK, rows - begin)
+            for word in range(_COARSE):
+                code = self.codes[word].rows[begin : begin + size]
+                np.bitwise_xor(code, parts[word], out=mixed[:size])
+                np.bitwise_count(mixed[:size], out=(more if word else far)[:size])
+                if word:
+                    far += more
+            at = np.flatnonzero(far[:size] <= cut)
+            found.append(at + begin)
+            distances.append(far[at])
+        return np.concatenate(found), np.concatenate(distances)
 
     def _distance(
         self, rows: slice | NDArray[np.int64], parts: Sequence[np.uint64], words: range
@@ -282,6 +287,6 @@ def _signs(vectors: NDArray[np.float32]) -> list[NDArray[np.uint64]]:
     return list(np.ascontiguousarray(bits.view(np.uint64).T))
 
 
-def _cut(far: NDArray[np.uint8], wanted: int) -> int:
+def _cut(far: NDArray[np.uint8], wanted: float) -> int:
     """The distance within which at least `wanted` of these lie."""
     return int(np.searchsorted(np.cumsum(np.bincount(far, minlength=256)), wanted))
