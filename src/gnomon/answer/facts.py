@@ -211,7 +211,7 @@ def _digit_numbers(text: str) -> list[Number]:
             end = after
             tail = _following(text, after)
         if not unit:
-            unit = _unit(tail)
+            unit = unit_of(tail)
         out.append(Number(value, unit, text[match.start() : end].strip(), match.start(), end))
     return out
 
@@ -227,11 +227,13 @@ def _spelt_numbers(text: str) -> list[Number]:
         end = match.end("next") if match["next"] else match.end()
         if match["magnitude"]:
             value *= _MAGNITUDES[match["magnitude"].lower()]
-        elif word in _WEAK_WORDS and _unit(following) not in _UNITS.values():
+        elif word in _WEAK_WORDS and unit_of(following) not in _UNITS.values():
             continue
         end = match.start("next") if match["next"] else end
         said = text[match.start() : end].strip()
-        out.append(Number(value, _unit(following), said, match.start(), match.start() + len(said)))
+        out.append(
+            Number(value, unit_of(following), said, match.start(), match.start() + len(said))
+        )
     return out
 
 
@@ -254,7 +256,8 @@ def _following(text: str, at: int) -> str:
     return match[1] if match else ""
 
 
-def _unit(token: str) -> str:
+def unit_of(token: str) -> str:
+    """The unit or the noun that `token` names, as numbers have it; empty for a mere word."""
     token = token.strip()
     if not token or token.lower() in STOP_WORDS:
         return ""

@@ -4,6 +4,8 @@ Half of the questions that the weights were fitted on were asked before anybody 
 answer, so that "no answer here" was learnt too.
 """
 
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
 from __future__ import annotations
 
 import math
@@ -189,17 +191,23 @@ def recentness(age_s: float, matters: float) -> float:
 
 def _number_present(question: str, sentence: str) -> float:
     asked = {n.value for n in facts.numbers(question)}
-    fresh = [n for n in facts.numbers(sentence) if n.value not in asked]
+    told = facts.numbers(sentence)
+    fresh = [n for n in told if n.value not in asked]
     if not fresh:
         return 0.0
     units = _counted(question)
-    if units and not units & _MEASURES and all(n.unit in _MEASURES for n in fresh):
+    # "a profit of 4 million crowns on sales of 29 million": both are money.
+    money = any(n.unit in facts.currencies() for n in told)
+    other = [n for n in fresh if n.unit in _MEASURES or (money and not n.unit)]
+    if units and not units & _MEASURES and len(other) == len(fresh):
         return 0.0  # "How many people …?" is not answered by a price.
     if _MONEY.search(question) and not any(n.unit in facts.currencies() for n in fresh):
         return 0.0 if re.search(r"how much|cost|price", question, re.IGNORECASE) else 0.2
     if not units:
         return 0.8
-    return 1.0 if any(n.unit in units for n in fresh if n.unit) else 0.4
+    if any(n.unit in units for n in fresh if n.unit):
+        return 1.0
+    return 0.4 if any(n.unit for n in fresh) else 0.1
 
 
 def _new_names(question: str, sentence: str) -> list[facts.Name]:
@@ -217,7 +225,7 @@ _GERMAN = re.compile(r"\b(?:der|die|das|dem|den|und|ist|nicht|ein|eine|wurde|geg
 
 
 _MEASURES = facts.currencies() | frozenset(
-    ("%", "km", "mile", "kg", "metre", "foot", "°", "°c", "°f", "mph", "km/h", "hour", "minute")
+    "% km mile kg metre foot ° °c °f mph km/h second minute hour day week month year".split()
 )
 _MONEY = re.compile(r"how much|cost|price|pay|paid|worth|fine|profit|salary|fare", re.IGNORECASE)
 
@@ -230,7 +238,7 @@ def _counted(question: str) -> set[str]:
         question,
         re.IGNORECASE,
     )
-    units = {w.stem for w in words(match[1]) if is_content(w)} if match else set()
+    units = {facts.unit_of(w.text) for w in words(match[1]) if is_content(w)} if match else set()
     if re.search(r"percent", question, re.IGNORECASE):
         units.add("%")
     if re.search(
