@@ -17,6 +17,7 @@ import msgspec
 from gnomon.answer import facts
 from gnomon.answer.base import Draft, Plan
 from gnomon.answer.check import disagrees
+from gnomon.answer.corrections import corrected
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.layout import block_at
 from gnomon.answer.reliability import trusted
@@ -124,6 +125,10 @@ class Others:
         )
         if not excluded:
             return "same" if alike >= _SAYS_SAME and _same_facts(me.text, other.text) else None
+        if corrected(me.document, me.text, other.document, other.text, other.time):
+            return "replaced"
+        if corrected(other.document, other.text, me.document, me.text, me.time):
+            return "replaces"
         older, newer = sorted((me, other), key=_time)
         if self._out_of_date(older, newer):
             return "replaced" if other is older else "replaces"

@@ -22,6 +22,7 @@ from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.bearing import announces, bears, deed, means, measured, stood_for
 from gnomon.answer.check import Embed, disagrees, kindred
 from gnomon.answer.context import heading
+from gnomon.answer.corrections import corrected
 from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.judgement import (
     Signals,
@@ -55,6 +56,7 @@ _ALIKE = 0.6
 """Likeness of meaning from which a sentence without a word of the question may stand."""
 _BESIDE = 0.3
 _FREE = ("reason", "text", "list", "definition")
+_COMPARED = 16
 _RIVALS_FROM = 0.7
 _OLDER = 0.7
 _ONE_TURN = timedelta(hours=1)
@@ -150,7 +152,7 @@ class ExtractiveWriter:
 
     def rank(self, plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
         """Every quotable sentence with its likelihood, superseded ones last, best first."""
-        if not plan.terms:
+        if plan.overview is not None or not plan.terms:
             return _newest(plan, passages)
         weights = self._weights if self._weights is not None else dict.fromkeys(plan.terms, 1.0)
         candidates = _candidates(plan, passages, weights)
@@ -170,7 +172,7 @@ class ExtractiveWriter:
                 if not self._tells(verb, c, passages[c.passage]):
                     c.likelihood *= _UNTOLD
             candidates.sort(key=lambda c: -c.likelihood)
-        return _newest_first(_settled(candidates, plan), plan)
+        return _newest_first(_settled(candidates, plan, passages), plan)
 
     def _tells(self, verb: str, c: Candidate, passage: Passage) -> bool:
         """Whether what somebody is asked to have done is spoken of, in whatever words."""
@@ -352,18 +354,20 @@ def _hearsay(text: str, title: str) -> bool:
     return bool(_DENIES.search(title)) and not (_DENIES.search(text) or negated(text))
 
 
-def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
-    """Drop statements that a newer, reliable one replaces.
+def _settled(ranked: list[Candidate], plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
+    """Drop statements that a newer, reliable one replaces, and copies of what was corrected since.
 
     Only questions about how something stands have one answer at a time; and only statements
     that are both likely answers are compared.
     """
-    if not ranked or not (plan.state or plan.expects in ("number", "yes_no", "time", "person")):
+    if not ranked:
         return ranked
+    ranked = _original(ranked, passages)
     floor = ranked[0].likelihood * 0.25
-    rivals = [c for c in ranked if c.likelihood >= floor][:16]
+    rivals = [c for c in ranked if c.likelihood >= floor][:_COMPARED]
     replaced: set[int] = set()
-    for older in rivals:
+    one_at_a_time = plan.state or plan.expects in ("number", "yes_no", "time", "person")
+    for older in rivals if one_at_a_time else ():
         for newer in rivals:
             if newer.time > older.time and newer.reliable and _replaces(newer, older, plan):
                 replaced.add(id(older))
@@ -375,6 +379,21 @@ def _settled(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     # What stands beside a replaced statement spoke of the same hour.
     gone = {(c.passage, c.time) for c in ranked if id(c) in replaced}
     return [c for c in ranked if (c.passage, c.time) not in gone]
+
+
+def _original(ranked: list[Candidate], passages: Sequence[Passage]) -> list[Candidate]:
+    """Without copies of what was corrected since: the corrected words stand in their place."""
+    best = ranked[:_COMPARED]
+    kept = list(ranked)
+    for copy in best:
+        there = passages[copy.passage].document
+        for c in best:
+            here = passages[c.passage].document
+            if corrected(here, c.text, there, copy.text, copy.time):
+                kept = [k for k in kept if k.passage != copy.passage]
+                c.likelihood = max(c.likelihood, copy.likelihood)
+                break
+    return sorted(kept, key=lambda c: -c.likelihood)
 
 
 def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
@@ -460,14 +479,18 @@ def _repeats(c: Candidate, other: Candidate) -> bool:
 
 
 def _newest(plan: Plan, passages: Sequence[Passage]) -> list[Candidate]:
-    """The opening of each document, newest first, for a question about nothing in particular."""
+    """The opening of each document, for a question about nothing in particular: newest first, or
+    the liveliest story first."""
     opened: dict[str, Candidate] = {}
     for c in sorted(_candidates(plan, passages, {}), key=lambda c: (c.passage, c.span.start)):
         passage = passages[c.passage]
         key = passage.document.key
-        if key not in opened and passage.start + c.span.start < _OPENING_CHARS:
+        begins = 0 if plan.overview is not None else passage.start + c.span.start
+        if key not in opened and begins < _OPENING_CHARS:
             c.likelihood = 1.0
             opened[key] = c
+    if plan.overview is not None:
+        return list(opened.values())
     return sorted(opened.values(), key=lambda c: c.time, reverse=True)
 
 

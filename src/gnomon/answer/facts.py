@@ -72,7 +72,8 @@ _MAGNITUDES = {
 _CURRENCIES = {
     "$": "usd", "us$": "usd", "dollar": "usd", "usd": "usd", "€": "eur", "euro": "eur",
     "eur": "eur", "£": "gbp", "pound": "gbp", "gbp": "gbp", "¥": "jpy", "yen": "jpy", "₹": "inr",
-    "rupe": "inr", "crown": "crown", "kron": "crown",
+    "rupe": "inr", "crown": "crown", "kron": "crown", "kronen": "crown", "corona": "crown",
+    "couronn": "crown", "dolar": "usd",
 }  # fmt: skip
 _UNITS = {
     "%": "%", "percent": "%", "percentag": "%", "prozent": "%", "pct": "%", "km": "km",
@@ -252,7 +253,8 @@ def _value(digits: str) -> float | None:
 
 
 def _following(text: str, at: int) -> str:
-    match = re.match(r"\s([^\W\d_]+)", text[at : at + 40])
+    # "2,2 millones de coronas": the noun that is counted.
+    match = re.match(r"\s(?:de\s|d['’]|of\s)?([^\W\d_]+)", text[at : at + 40])
     return match[1] if match else ""
 
 

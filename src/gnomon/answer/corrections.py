@@ -1,0 +1,32 @@
+"""Copies that keep what their original has corrected since.
+
+An agency takes over a report word for word; an hour later the paper moves the decimal point and the
+agency does not. By their dates the copy is the newer one; what counts is when the words were last
+looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from gnomon.answer import facts
+from gnomon.answer.words import stems
+from gnomon.types import Document
+
+_COPIED = 0.7
+"""Share of words from which one sentence is a copy of the other."""
+
+
+def corrected(original: Document, said: str, copy: Document, copied: str, at: datetime) -> bool:
+    """Whether `copied`, published at `at`, repeats `said` with a number that `original` changed."""
+    revised = original.updated_at
+    if revised is None or revised <= at or original.version < 2 or original.key == copy.key:
+        return False
+    mine, theirs = facts.numbers(said), facts.numbers(copied)
+    if not mine or len(mine) != len(theirs):
+        return False
+    if all(math.isclose(a.value, b.value) for a, b in zip(mine, theirs, strict=True)):
+        return False
+    one, other = stems(said), stems(copied)
+    return len(one & other) >= _COPIED * min(len(one), len(other))
