@@ -70,6 +70,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it asks how something stands, so that a newer statement replaces an older one."""
     allowed: bool = False
     """Whether it asks if something can be done: "Can I drive through it?"."""
+    overview: tuple[str, ...] | None = None
+    """Where it asks what happened at large: no words for everywhere. None: it asks otherwise."""
     subject: tuple[str, ...] = ()
     """Of a question about how something stands, the words that say of what, as written."""
 

@@ -26,6 +26,7 @@ from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.named import narrowed_by_words
+from gnomon.answer.overview import survey
 from gnomon.answer.parts import apart, together
 from gnomon.answer.plan import plan
 from gnomon.answer.premise import Naming, untrue
@@ -133,7 +134,11 @@ class Answerer:
         laps.mark("plan")
         yield Planned(plan=asked)
 
+        if asked.overview is not None and question.within:
+            asked = structs.replace(asked, overview=None)
         evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
+        if not evidence.surveyed:
+            asked = structs.replace(asked, overview=None)
         laps.mark("retrieve")
         yield Retrieved(
             citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["retrieve"]
@@ -202,15 +207,19 @@ class Answerer:
 
     def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:
         states = self._source_states(asked.as_of)
-        evidence = retrieve(
-            question,
-            asked,
-            record=self._record,
-            index=self._index,
-            limit=self._settings.passages,
-            likeness=self.likeness(),
-            believed={s.name: s.reliability for s in states if s.reliability is not None},
-        )
+        evidence = None
+        if asked.overview is not None:
+            evidence = survey(question, asked, self._record, self._index, now)
+        if evidence is None:
+            evidence = retrieve(
+                question,
+                asked,
+                record=self._record,
+                index=self._index,
+                limit=self._settings.passages,
+                likeness=self.likeness(),
+                believed={s.name: s.reliability for s in states if s.reliability is not None},
+            )
         evidence = msgspec.structs.replace(
             evidence, passages=(*given(question), *evidence.passages)
         )

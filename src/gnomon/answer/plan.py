@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from gnomon.answer import times
+from gnomon.answer import overview, times
 from gnomon.answer.base import Plan, Question, Turn
 from gnomon.answer.check import kindred
 from gnomon.answer.words import Word, content, fold, stem, words
@@ -22,6 +22,10 @@ from gnomon.errors import ContentError
 MAX_QUESTION_CHARS = 4_000
 _DAY = 86_400.0
 _HISTORY_TERMS = 8
+_REPORTED = timedelta(days=2)
+"""How long what happened on a day is told, from its beginning."""
+_AT_LARGE = 0.8
+"""Weight of newness where it is asked what happened."""
 
 _EXPECTS: tuple[tuple[str, str], ...] = tuple(
     (kind, pattern)
@@ -201,7 +205,14 @@ def plan(question: Question, now: datetime) -> Plan:
     if carried:
         notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")
     recency, half_life_s = _newness(asked, since)
-    expected = expects(asked)
+    place = None if carried else overview.place(asked, told)
+    if place is not None:
+        own = [w for w in told if any(w.text in name for name in place)]
+        if since and until and until - since == _REPORTED:
+            until -= timedelta(days=1)  # the news of a day, not of what was done on it
+        elif until is None:
+            recency = max(recency, _AT_LARGE)
+    expected = expects(asked) if place is None else "list"
     allowed = expected == "yes_no" and bool(_MAY_I.match(asked))
     state = allowed or bool(_STATE.search(asked))
     if allowed:
@@ -220,6 +231,7 @@ def plan(question: Question, now: datetime) -> Plan:
         focus=focus(asked),
         state=state,
         allowed=allowed,
+        overview=place,
         subject=_subject([*own, *carried]) if state else (),
     )
 
@@ -390,7 +402,7 @@ def _day_or_year(text: str, now: datetime) -> tuple[datetime | None, datetime | 
         start = _day(word, now)
         if start is not None and start <= now:
             # What happened on a day is reported on that day and the next.
-            until = None if start >= today else start + timedelta(days=2)
+            until = None if start >= today else start + _REPORTED
             return start, until, f"“{match[0]}” was read as {_shown(start)[:10]} (UTC)."
     if (match := _YEAR.search(text)) and 1990 <= int(match["year"]) <= now.year:
         start = datetime(int(match["year"]), 1, 1, tzinfo=UTC)

@@ -42,6 +42,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """How much each of the plan's terms tells: rare ones more."""
     notes: tuple[str, ...] = ()
     hits: int = 0
+    surveyed: bool = False
+    """Whether the passages are the stories of a time, of no matter asked about."""
 
 
 class _Candidate(msgspec.Struct):

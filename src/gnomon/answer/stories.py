@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec import structs
 
-from gnomon.answer.text import sentences
-from gnomon.answer.words import content
+from gnomon.answer.reliability import of
+from gnomon.answer.text import Span, sentences
+from gnomon.answer.words import content, stems
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Document
@@ -34,6 +36,8 @@ _ALIKE = 0.18
 mixed into a story from 0.15 on (purity 0.98 to 1); lower joins more of what belongs together."""
 _CENTRAL = 0.7
 """How near to the middle of a story its headline must be, beside the nearest one."""
+_BELIEVED = (0.65, 0.5)
+"""A headline comes from a report that is believed so much, if there is one: else from a page."""
 _TITLE_CHARS = 140
 _HALF_LIFE_S = 4 * 3600.0
 _NAME = re.compile(
@@ -69,6 +73,18 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """What one could ask about it."""
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A story and the report that its title is from."""
+
+    story: Story
+    document: Document
+    span: Span
+    """Of that report, the sentence that says best what the story says."""
+    copies: int
+    """Near copies of that report."""
+    lively: float
+
+
 class _Item(msgspec.Struct):
     hit: Hit
     document: Document
@@ -85,12 +101,19 @@ def stories(
 ) -> list[Story]:
     """The liveliest stories of the day before `now` (or `as_of`), most first."""
     until = as_of or now
+    among = Query(as_of=as_of, since=until - WINDOW, until=until + timedelta(minutes=5))
+    return [told.story for told in reported(record, index, until, among, limit=limit)]
+
+
+def reported(
+    record: Record, index: Index, now: datetime, among: Query, *, limit: int, lang: str = ""
+) -> list[Told]:
+    """The liveliest stories at `now` of what `among` admits, each with the report that heads it:
+    in `lang` where one is, else in the language of most.
+    """
     found: list[tuple[Hit, Document]] = []
-    for kinds in (_REPORTS, _POSTS):
-        query = Query(
-            limit=NEWEST, as_of=as_of, since=until - WINDOW, until=until + timedelta(minutes=5),
-            kinds=kinds, newest_first=True,
-        )  # fmt: skip
+    for kinds in (among.kinds,) if among.kinds else (_REPORTS, _POSTS):
+        query = structs.replace(among, limit=NEWEST, kinds=kinds, newest_first=True)
         hits = index.search(query).hits
         documents = record.by_seq([hit.seq for hit in hits])
         found += [
@@ -98,10 +121,8 @@ def stories(
             for hit, document in zip(hits, documents, strict=True)
             if document is not None and document.policy.display and document.policy.snippet
         ]
-    groups = _grouped(_weighed(found))
-    told = [_told(group, until) for group in groups]
-    told.sort(key=lambda pair: -pair[0])
-    return [story for _, story in told[:limit]]
+    told = [_told(group, now, lang) for group in _grouped(_weighed(found))]
+    return sorted(told, key=lambda one: -one.lively)[:limit]
 
 
 def _weighed(found: Sequence[tuple[Hit, Document]]) -> list[_Item]:
@@ -148,31 +169,36 @@ def _grouped(items: Sequence[_Item]) -> list[_Group]:
     return groups
 
 
-def _told(group: _Group, now: datetime) -> tuple[float, Story]:
-    """A group as a story, with how lively it is."""
+def _told(group: _Group, now: datetime, lang: str) -> Told:
+    """A group as a story."""
     items = group.items
     first, newest = items[0], items[-1]
     outlets = {item.document.source for item in items}
     # The newest headline among those that say what the others say: a report's rather than a post's,
     # in the language in which most of it is told.
     titled = [item for item in items if item.document.title] or items
-    titled = [item for item in titled if item.document.kind in _REPORTS] or titled
-    spoken = Counter(item.document.lang for item in titled).most_common(1)[0][0]
+    for least in _BELIEVED:
+        if reports := [item for item in titled if of(item.document, {}) >= least]:
+            titled = reports
+            break
+    langs = Counter(item.document.lang for item in titled)
+    spoken = lang if lang in langs else langs.most_common(1)[0][0]
     titled = [item for item in titled if item.document.lang == spoken]
     central = [_cosine(item.vector, group.sum) for item in titled]
     about = (item for item, c in zip(titled, central, strict=True) if c >= _CENTRAL * max(central))
-    told = max(about, key=lambda item: item.hit.time)
+    chosen = max(about, key=lambda item: item.hit.time)
     sources = Counter(item.document.source for item in items)
     age_s = max(0.0, (now - newest.hit.time).total_seconds())
-    lively = (math.log2(1 + len(outlets)) * 2 + math.log2(1 + len(items))) * 0.5 ** (
-        age_s / _HALF_LIFE_S
-    )
-    title = headline(told.document)
-    return lively, Story(
+    believed = {item.document.source: of(item.document, {}) for item in items}
+    # Ten posts of one account are no ten reports.
+    said = sum(math.sqrt(n) for n in sources.values())
+    lively = 2 * math.log2(1 + 2 * sum(believed.values())) + math.log2(1 + said)
+    title = headline(chosen.document)
+    story = Story(
         id=first.document.key,
         title=title,
-        key=told.document.key,
-        version=told.document.version,
+        key=chosen.document.key,
+        version=chosen.document.version,
         newest_at=newest.hit.time,
         first_at=first.hit.time,
         outlets=len(outlets),
@@ -180,9 +206,30 @@ def _told(group: _Group, now: datetime) -> tuple[float, Story]:
         spark=_spark([item.hit for item in items], now),
         bucket_s=int(WINDOW.total_seconds()) // BUCKETS,
         sources=tuple(name for name, _ in sources.most_common()),
-        lang=told.document.lang,
+        lang=chosen.document.lang,
         question=question_about(title, [item.document for item in items]),
     )
+    return Told(
+        story=story,
+        document=chosen.document,
+        span=_telling(chosen.document, group.sum),
+        copies=len(chosen.hit.copies),
+        lively=lively * 0.5 ** (age_s / _HALF_LIFE_S),
+    )
+
+
+def _telling(document: Document, about: Mapping[str, float]) -> Span:
+    """Of the first sentences of a report, the one nearest to what its story is about."""
+    text = document.text[:_READ_CHARS]
+    spans = [s for s in sentences(text) if any(c.isalpha() for c in text[s.start : s.end])]
+    if not spans:
+        return Span(0, len(text))
+
+    def likeness(span: Span) -> float:
+        held = stems(text[span.start : span.end])
+        return sum(about.get(stem, 0.0) for stem in held) / math.sqrt(len(held) or 1)
+
+    return max(spans, key=likeness)
 
 
 def headline(document: Document) -> str:
