@@ -161,7 +161,7 @@ def _search(
     if not browsing and not question.within:
         hits |= {hit.seq: hit for hit in _replies(index, query, list(hits.values()))} | hits
     if asked.subject:
-        hits |= {hit.seq: hit for hit in _latest(index, query, asked, question.within)}
+        hits = {hit.seq: hit for hit in _latest(index, query, asked, question.within)} | hits
     return _read(list(hits.values()), record, asked)
 
 

@@ -26,8 +26,13 @@ from gnomon.types import Citation, Passage
 
 _GIVEN_CHARS = 4_000
 _READ_CHARS = 60_000
-_LEXICAL_BEST = 24
-_PER_DOCUMENT = 3
+# Chosen on one half of FreshQA and on RealTime QA 2022; see docs/internals/answer.md.
+_LEXICAL_BEST = 30
+_PER_DOCUMENT = 5
+_READ_WHOLE = 6
+"""The first documents are cut whole: where they answer, their words may be none of the question."""
+_DOCUMENT = 0.4
+"""What the rank of its document counts for in a passage's score."""
 _NEWEST_BESIDES = 4
 _SHORT_CHARS = 3_000
 _BLOCK_CHARS = 500
@@ -143,14 +148,17 @@ def _lexical(
     weights = {t: math.log(1.0 + (len(found) + 1) / (held[t] + 0.5)) for t in asked.terms}
     total = sum(weights.values()) or 1.0
     best_hit = max((f.hit.lexical for f in found), default=0.0) or 1.0
+    best_found = max((f.score for f in found), default=0.0) or 1.0
     newest = max((time_of(f.document) for f in found), default=None)
     candidates: list[_Candidate] = []
-    for f, places, title in zip(found, placed, titled, strict=True):
+    for nth, (f, places, title) in enumerate(zip(found, placed, titled, strict=True)):
         behind_s = (newest - time_of(f.document)).total_seconds() if newest else 0.0
         recency = 0.5 ** (behind_s / asked.half_life_s)
         reliability = of(f.document, believed)
-        rank = 0.25 * f.hit.lexical / best_hit
-        for span in _spans(f.document.text[:_READ_CHARS], places, weights):
+        rank = 0.25 * f.hit.lexical / best_hit + _DOCUMENT * f.score / best_found
+        text = f.document.text[:_READ_CHARS]
+        whole = nth < _READ_WHOLE or len(text) <= _SHORT_CHARS
+        for span in passages(text) if whole else _spans(text, places, weights):
             # A title speaks for the passages under it.
             terms = title.union(t for at, t in places if span.start <= at < span.end)
             covered = sum(weights[t] for t in terms) / total
@@ -166,10 +174,7 @@ def _lexical(
 def _spans(
     text: str, places: Sequence[tuple[int, str]], weights: Mapping[str, float]
 ) -> Iterator[Span]:
-    """Passages of a short text; of a long one only those in the blocks that hold most."""
-    if len(text) <= _SHORT_CHARS:
-        yield from passages(text)
-        return
+    """The passages of a long text that lie in the blocks that hold most."""
     blocks: dict[int, set[str]] = {0: set()}
     for at, term in places:
         for block in (at // _BLOCK_CHARS, max(0, at // _BLOCK_CHARS - 1)):
