@@ -25,13 +25,14 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
+from gnomon.answer.myself import of_itself
 from gnomon.answer.named import narrowed_by_words
 from gnomon.answer.overview import survey
 from gnomon.answer.parts import apart, together
 from gnomon.answer.plan import plan
 from gnomon.answer.premise import Naming, untrue
 from gnomon.answer.rank import Likeness, time_of
-from gnomon.answer.remarks import aged, freshness, needed, remarks, undated, why_quoting
+from gnomon.answer.remarks import aged, freshness, is_silent, needed, remarks, undated, why_quoting
 from gnomon.answer.reread import Reader
 from gnomon.answer.retrieve import Evidence, citation, given, retrieve
 from gnomon.answer.web import Looked, Web
@@ -137,8 +138,9 @@ class Answerer:
         if asked.overview is not None and question.within:
             asked = structs.replace(asked, overview=None)
         evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
-        if not evidence.surveyed:
-            asked = structs.replace(asked, overview=None)
+        asked = structs.replace(
+            asked, overview=(asked.overview or ()) if evidence.surveyed else None
+        )
         laps.mark("retrieve")
         yield Retrieved(
             citations=_candidates(evidence), freshness=fresh, took_ms=laps.took_ms["retrieve"]
@@ -207,8 +209,11 @@ class Answerer:
 
     def _read(self, question: Question, asked: Plan, now: datetime) -> tuple[Evidence, Freshness]:
         states = self._source_states(asked.as_of)
-        evidence = None
-        if asked.overview is not None:
+        moment = asked.as_of or now
+        stale_after = timedelta(seconds=self._settings.stale_after_s)
+        silent = [s for s in states if is_silent(s, moment, stale_after)]
+        evidence = of_itself(question, states, silent, moment)
+        if evidence is None and asked.overview is not None:
             evidence = survey(question, asked, self._record, self._index, now)
         if evidence is None:
             evidence = retrieve(
@@ -223,14 +228,13 @@ class Answerer:
         evidence = msgspec.structs.replace(
             evidence, passages=(*given(question), *evidence.passages)
         )
-        moment = asked.as_of or now
         searched = sum(s.documents for s in self._record.source_stats(asked.as_of).values())
         return evidence, freshness(
             (time_of(p.document) for p in evidence.passages),
             states,
             searched=searched,
             now=moment,
-            stale_after=timedelta(seconds=self._settings.stale_after_s),
+            stale_after=stale_after,
         )
 
     def _lacks(self, question: Question, asked: Plan, evidence: Evidence, now: datetime) -> bool:

@@ -57,10 +57,11 @@ def citation_url(citation: Citation, base_url: str) -> str:
 
 
 def citation_json(citation: Citation, base_url: str) -> dict[str, Any]:
-    """All that we know of a citation, with the address of its saved copy."""
+    """All that we know of a citation, with the address of its saved copy; empty if none is kept."""
     plain: dict[str, Any] = msgspec.to_builtins(citation)
     span = f"&start={citation.start}&end={citation.end}"
-    plain["saved_url"] = saved_url(citation.key, citation.version, base_url) + span
+    kept = not citation.key.startswith(CALL_PREFIX)
+    plain["saved_url"] = saved_url(citation.key, citation.version, base_url) + span if kept else ""
     return plain
 
 

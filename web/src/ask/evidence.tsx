@@ -19,7 +19,7 @@ export function Evidence({ citations }: { citations: readonly Citation[] }) {
 
 function Passage({ citation }: { citation: Citation }) {
   const headline = citation.title || citation.author || siteName(citation);
-  const saved = savedPath(citation.saved_url);
+  const saved = citation.saved_url && savedPath(citation.saved_url);
   return (
     <li value={citation.number}>
       <p className="title">
@@ -27,20 +27,26 @@ function Passage({ citation }: { citation: Citation }) {
           <Outward url={citation.url}>
             <Words>{headline}</Words>
           </Outward>
-        ) : (
+        ) : saved ? (
           <a href={saved} target="_blank" rel="noopener">
             <Words>{headline}</Words>
           </a>
+        ) : (
+          <Words>{headline}</Words>
         )}
       </p>
       <blockquote dir="auto">{calm(citation.quote)}</blockquote>
       <p className="facts">
         {siteName(citation)} · <Time at={citation.published_at ?? citation.observed_at} />
         {citation.copies > 1 && ` · same copy ×${citation.copies}`}
-        {" · "}
-        <a href={saved} target="_blank" rel="noopener">
-          saved copy
-        </a>
+        {saved && (
+          <>
+            {" · "}
+            <a href={saved} target="_blank" rel="noopener">
+              saved copy
+            </a>
+          </>
+        )}
       </p>
     </li>
   );

@@ -115,7 +115,7 @@ interface Read {
 function Card({ citation, verdict, name }: PillProps & { name: string }) {
   const mayOpen = useContext(MayOpen);
   const read = useQuery({
-    enabled: mayOpen,
+    enabled: mayOpen && Boolean(citation.saved_url),
     queryKey: ["document", citation.key, citation.version],
     queryFn: () =>
       call<Read>(`/v1/documents/${encodeURIComponent(citation.key)}`, {
@@ -187,9 +187,11 @@ function Card({ citation, verdict, name }: PillProps & { name: string }) {
       )}
       <p className="links">
         {leadsOut(citation.url) && <Outward url={citation.url}>Original</Outward>}
-        <a href={savedPath(citation.saved_url)} target="_blank" rel="noopener">
-          Saved copy
-        </a>
+        {citation.saved_url && (
+          <a href={savedPath(citation.saved_url)} target="_blank" rel="noopener">
+            Saved copy
+          </a>
+        )}
         {later.length > 0 && (
           <a href={`/changes/${encodeURIComponent(citation.key)}?from=${citation.version}`}>
             What changed

@@ -1,0 +1,82 @@
+"""Words to Gnomon itself: a greeting, thanks, who it is, what it can do, what it follows, the time.
+
+What it says of itself is a text like any other: made at the moment, quoted, checked and cited. The
+sentences stand in `myself.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+from gnomon.answer.base import Question
+from gnomon.answer.retrieve import Evidence
+from gnomon.types import CALL_PREFIX, Document, Passage, SourceState
+
+_MAX_CHARS = 80
+_NAMED = 8
+"""How many sources are told by name."""
+
+
+class _Said(msgspec.Struct, frozen=True):
+    lang: str
+    asks: re.Pattern[str]
+    says: str
+
+
+def of_itself(
+    question: Question,
+    states: Sequence[SourceState],
+    silent: Sequence[SourceState],
+    now: datetime,
+) -> Evidence | None:
+    """What answers words to Gnomon itself; None if the question is about the world."""
+    if len(question.text) > _MAX_CHARS or question.within or question.given:
+        return None
+    text = question.text.replace("’", "'").lower().strip(" \t\n.!?¡¿…,:;)(\"'👋🙏")
+    said = next((one for one in _all_said() if one.asks.fullmatch(text)), None)
+    if said is None:
+        return None
+    names = [state.title or state.name for state in states]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    quiet = f"; silent now: {_some(silent)}" if silent else ""
+    told = said.says.format(
+        count=len(states),
+        names=(", ".join(names[:_NAMED]) + more) or "none yet",
+        silent=quiet,
+        now=f"{now.astimezone(UTC):%H:%M UTC, %Y-%m-%d}",
+    )
+    document = Document(
+        key=f"{CALL_PREFIX}gnomon",
+        source="gnomon",
+        kind="file",
+        title="Gnomon about itself",
+        text=told,
+        lang=said.lang,
+        published_at=now,
+        observed_at=now,
+    )
+    passage = Passage(
+        document=document, start=0, end=len(told), text=told, score=1.0, origin=document.key
+    )
+    return Evidence(passages=(passage,), surveyed=True)
+
+
+def _some(states: Sequence[SourceState]) -> str:
+    names = [state.title or state.name for state in states]
+    return ", ".join(names[:_NAMED]) + (" and more" if len(names) > _NAMED else "")
+
+
+@cache
+def _all_said() -> tuple[_Said, ...]:
+    text = resources.files("gnomon.answer").joinpath("myself.toml").read_text("utf-8")
+    return tuple(
+        _Said(one["lang"], re.compile(one["asks"]), one["says"])
+        for one in tomllib.loads(text)["said"]
+    )
