@@ -19,7 +19,7 @@ MAX_CHARS = 4_000
 Filter: TypeAlias = Literal["authors", "domains", "not_domains", "langs", "kinds"]
 
 _HANDLE = r"@(?P<handle>[\w][\w.-]{0,63}\w(?:@[\w-]+(?:\.[\w-]+)+)?)"
-_SAYING = (
+SAYING = (
     r"(?:say|says|said|saying|post|posts|posted|write|writes|wrote|written|report|reports|reported|"
     r"announce|announces|announced|claim|claims|claimed|publish|published|share|shared|tweet|"
     r"tweeted|reply|replied|tell|tells|told|think|thinks|sagte?|schreibt|schrieb|gesagt|"
@@ -73,7 +73,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 _HANDLES = (
     _pattern(rf"[,(]?\s*\b{_BY}\s+{_HANDLE}(?:'s (?:posts?|feed|account))?[,)]?"),
-    _pattern(rf"(?<!about )(?<!of )(?<!to )(?<!on )(?<!with )(?<!mention ){_HANDLE}\s+{_SAYING}\b"),
+    _pattern(rf"(?<!about )(?<!of )(?<!to )(?<!on )(?<!with )(?<!mention ){_HANDLE}\s+{SAYING}\b"),
     _pattern(
         rf"\b(?:posts?|tweets?|statements?|news|anything|updates?)\s+(?:by|from|of)\s+{_HANDLE}"
     ),
@@ -84,7 +84,7 @@ _SITES = (
         rf"[,(]?\s*\b(?:not|except|other than|but not)\s+(?:from|on|by|at)\s+{_SITE}(?![\w@-])"
     ),
     _pattern(rf"[,(]?\s*\b(?:{_BY}|on|at)\s+{_SITE}(?![\w@-])[,)]?"),
-    _pattern(rf"\b(?:does|did|do|has|have)\s+{_SITE}\s+{_SAYING}\b"),
+    _pattern(rf"\b(?:does|did|do|has|have)\s+{_SITE}\s+{SAYING}\b"),
 )
 _IN_LANGUAGE = (
     _pattern(
@@ -93,7 +93,7 @@ _IN_LANGUAGE = (
     ),
     _pattern(
         rf"\b(?:do|does|did|have)\s+(?:the\s+)?(?:{_LANG})[- ](?:language\s+)?{_MEDIA}"
-        rf"\s+{_SAYING}\b"
+        rf"\s+{SAYING}\b"
     ),
     _pattern(rf"[,(]?\s*\b(?:in|auf|en)\s+(?:{_LANG})\s*(?=[?.!]*$)"),
 )
@@ -101,7 +101,7 @@ _OF_KIND = (
     _pattern(
         rf"[,(]?\s*\b(?:according to|only (?:in|from)|judging by)\s+(?:the\s+)?(?:{_KIND})\b[,)]?"
     ),
-    _pattern(rf"\bwhat (?:do|did)\s+(?:the\s+)?(?:{_KIND})\s+{_SAYING}\b"),
+    _pattern(rf"\bwhat (?:do|did)\s+(?:the\s+)?(?:{_KIND})\s+{SAYING}\b"),
     _pattern(r"\bin (?:the\s+)?(?P<comment>comments)\b(?=\s*[?.!]*$)"),
 )
 

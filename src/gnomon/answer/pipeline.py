@@ -27,9 +27,10 @@ from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.myself import of_itself
 from gnomon.answer.named import narrowed_by_words
+from gnomon.answer.outlets import asked_of
 from gnomon.answer.overview import survey
 from gnomon.answer.parts import apart, together
-from gnomon.answer.plan import plan
+from gnomon.answer.plan import clean, plan
 from gnomon.answer.premise import Naming, untrue
 from gnomon.answer.rank import Likeness, time_of
 from gnomon.answer.remarks import aged, freshness, is_silent, needed, remarks, undated, why_quoting
@@ -127,7 +128,11 @@ class Answerer:
         """The same for a single question, its filters told by itself alone."""
         laps = _Laps(self._clock)
         now = self._clock.now()
+        clean(question.text)  # what is no question is refused before anything is read
+        question = asked_of(question, self._source_states(question.as_of))
         asked = plan(question, now)
+        if question.sources and not asked.terms and asked.overview is None:
+            asked = structs.replace(asked, overview=())  # "What does the Herald say?"
         if events.named(question.text) is not None:
             asked = await asyncio.to_thread(
                 events.dated, question, asked, self._record, self._index
@@ -326,6 +331,7 @@ class Answerer:
         def tells(text: str) -> list[str]:
             """The sentences that the record answers with, best first."""
             other = narrowed_by_words(structs.replace(question, text=text, history=(), given=()))
+            other = asked_of(other, self._source_states(other.as_of))
             asked = plan(other, now)
             found, _ = self._read(other, asked, now)
             ranked = ExtractiveWriter(

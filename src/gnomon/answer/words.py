@@ -43,12 +43,14 @@ STOP_WORDS = frozenset(
     "der die das den dem des ein eine einer eines einem einen und oder aber ist sind war waren "
     "wird werden wurde wurden hat haben hatte zu zum zur im in am auf aus bei mit nach von vor für "
     "nicht auch als wie wer wo wann warum was welche welcher welches es er sie wir ihr sich noch "
+    "über um an ob wem wen man kann soll gibt seit dass "
     "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec que "
     "qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle ils elles "
     "ne pas "
     "se sa son ses "
     "el los las una unos unas y o es son era fue ha han al del con por para que quien quién qué "
-    "cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus".split()
+    "cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus sobre está están hay desde hasta "
+    "entre ya o os um uma da dos na nas é foi são quem onde quanto quantos quantas".split()
 )
 
 NEGATIONS = frozenset(
