@@ -22,6 +22,7 @@ from gnomon.answer.base import (
     Written,
 )
 from gnomon.answer.named import narrowed_by_words
+from gnomon.answer.wording import plainly
 from gnomon.answer.words import content
 from gnomon.types import Answer, Citation, Freshness, Sentence, Usage
 
@@ -54,15 +55,17 @@ _EMBEDDED = re.compile(rf"\b{_WH}\b", re.IGNORECASE)
 
 
 def apart(question: Question) -> tuple[Question, ...]:
-    """The questions that `question` holds, in order, each narrowed as its own words say.
+    """The questions that `question` holds, in order and plainly put, each narrowed by its words.
 
     A later one has the earlier ones for its history, so that "it" can be understood.
     """
+    question = plainly(question)
     asked = told_apart(question.text)
     out: list[Question] = []
     history = question.history
     for text in asked:
-        part = narrowed_by_words(structs.replace(question, text=text, history=history))
+        part = plainly(structs.replace(question, text=text, history=history))
+        part = narrowed_by_words(part)
         out.append(part)
         history = (*history, Turn(question=text, answer=""))
     return tuple(out)
