@@ -16,7 +16,7 @@ import msgspec
 Cursor: TypeAlias = str
 """A source's own position in its stream; opaque to everyone else."""
 
-KINDS = ("article", "page", "post", "comment", "alert", "paper", "release", "file")
+KINDS = ("article", "page", "post", "comment", "alert", "paper", "release", "edit", "file")
 """The kinds of document that sources deliver. Filters accept any of them."""
 
 RELIABILITY: Mapping[str, float] = {
@@ -26,6 +26,7 @@ RELIABILITY: Mapping[str, float] = {
     "article": 0.7,
     "file": 0.7,
     "page": 0.6,
+    "edit": 0.3,
     "post": 0.3,
     "comment": 0.25,
 }

@@ -55,6 +55,12 @@ async def test_questions_about_the_world_are_not_taken_for_those(town: Any, text
     assert all(c.source != "gnomon" for c in answer.citations)
 
 
+async def test_two_questions_to_it_are_answered_both(town: Any) -> None:
+    answer = await town.ask("Hello! Who are you and what can you do?")
+    assert [s.text.split()[0] for s in answer.sentences] == ["Hello:", "I", "Ask"]
+    assert answer.sentences[0].verdict.kind == "supported"
+
+
 async def test_it_speaks_as_of_a_moment(town: Any) -> None:
     answer = await town.ask(
         Question(text="What time is it?", as_of=town.clock.now().replace(hour=9))

@@ -29,10 +29,10 @@ def passage(kind: str, **fields: Any) -> Passage:
     return Passage(document=document, start=0, end=6, text="Words.", **fields)
 
 
-def test_every_kind_has_a_default_and_posts_alone_are_below_the_line() -> None:
+def test_every_kind_has_a_default_and_what_anybody_may_write_is_below_the_line() -> None:
     assert set(RELIABILITY) == set(KINDS)
     below = {k for k, v in RELIABILITY.items() if v < reliability.RELIABLE_FROM}
-    assert below == {"post", "comment"}
+    assert below == {"post", "comment", "edit"}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,8 @@ def test_who_may_replace_or_dispute(found: Passage, trusted: bool) -> None:
     assert reliability.trusted(found) is trusted
 
 
-def test_only_what_was_set_down_loses_likelihood() -> None:
+def test_only_what_was_set_down_or_tells_of_an_edit_loses_likelihood() -> None:
+    assert reliability.left(passage("edit")) < 0.7
     assert reliability.left(passage("post")) == 1.0
     assert reliability.left(passage("article", reliability=1.0)) == 1.0
     assert reliability.left(passage("article", reliability=0.0)) == 0.5

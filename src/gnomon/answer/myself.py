@@ -22,6 +22,8 @@ from gnomon.types import CALL_PREFIX, Document, Passage, SourceState
 _MAX_CHARS = 80
 _NAMED = 8
 """How many sources are told by name."""
+_MARKS = " \t\n.!?¡¿…,:;)(\"'👋🙏"
+_AND = re.compile(r"[.!?…,]\s+(?:and\s+|und\s+|et\s+|y\s+)?|\s+(?:and|und|et|y)\s+")
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -39,33 +41,39 @@ def of_itself(
     """What answers words to Gnomon itself; None if the question is about the world."""
     if len(question.text) > _MAX_CHARS or question.within or question.given:
         return None
-    text = question.text.replace("’", "'").lower().strip(" \t\n.!?¡¿…,:;)(\"'👋🙏")
-    said = next((one for one in _all_said() if one.asks.fullmatch(text)), None)
-    if said is None:
+    text = question.text.replace("’", "'").lower()
+    parts = [part for piece in _AND.split(text) if (part := piece.strip(_MARKS))]
+    said = [next((one for one in _all_said() if one.asks.fullmatch(p)), None) for p in parts]
+    asked = [one for one in said if one is not None]
+    if not asked or len(asked) < len(said):
         return None
     names = [state.title or state.name for state in states]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     quiet = f"; silent now: {_some(silent)}" if silent else ""
-    told = said.says.format(
-        count=len(states),
-        names=(", ".join(names[:_NAMED]) + more) or "none yet",
-        silent=quiet,
-        now=f"{now.astimezone(UTC):%H:%M UTC, %Y-%m-%d}",
-    )
-    document = Document(
-        key=f"{CALL_PREFIX}gnomon",
-        source="gnomon",
-        kind="file",
-        title="Gnomon about itself",
-        text=told,
-        lang=said.lang,
-        published_at=now,
-        observed_at=now,
-    )
-    passage = Passage(
-        document=document, start=0, end=len(told), text=told, score=1.0, origin=document.key
-    )
-    return Evidence(passages=(passage,), surveyed=True)
+    fields = {
+        "count": len(states),
+        "names": (", ".join(names[:_NAMED]) + more) or "none yet",
+        "silent": quiet,
+        "now": f"{now.astimezone(UTC):%H:%M UTC, %Y-%m-%d}",
+    }
+    passages: list[Passage] = []
+    for says in dict.fromkeys(one.says for one in asked):
+        text = says.format(**fields)
+        key = f"{CALL_PREFIX}gnomon:{len(passages)}"
+        document = Document(
+            key=key,
+            source="gnomon",
+            kind="file",
+            title="Gnomon about itself",
+            text=text,
+            lang=asked[0].lang,
+            published_at=now,
+            observed_at=now,
+        )
+        passages.append(
+            Passage(document=document, start=0, end=len(text), text=text, score=1.0, origin=key)
+        )
+    return Evidence(passages=tuple(passages), surveyed=True)
 
 
 def _some(states: Sequence[SourceState]) -> str:

@@ -60,8 +60,8 @@ _KINDS = {
     "comment": r"comments?",
     "article": r"(?:news )?articles?|newspapers?",
     "paper": r"(?:research |scientific )?papers?|preprints?",
-    "filing": r"filings?",
-    "release": r"releases|release notes",
+    "release": r"releases|release notes|filings?",
+    "edit": r"(?:wiki )?edits",
     "alert": r"(?:official )?(?:alerts|warnings)",
 }
 _KIND = "|".join(f"(?P<{kind}>{names})" for kind, names in _KINDS.items())

@@ -1,7 +1,8 @@
 """How far a source is believed before it is read: an open prior, which the operator may set.
 
-It counts in three places: a little in the order of passages, in whether a statement may replace or
-dispute another, and against the sentences of a source that was set below what its kind has.
+It counts in four places: a little in the order of passages, in whether a statement may replace or
+dispute another, and against the sentences of a source that was set below what its kind has, and of
+notices that a page was edited.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _UNKNOWN = 0.5
 _ORDER = 0.3
 _DISTRUST = 0.5
 """What is left of a sentence's likelihood where its source is believed nothing."""
+_NOTICE = 0.6
+"""“Ada edited the page “Storm warning lifted””: whether it was lifted is told by the page."""
 
 
 def of(document: Document, chosen: Mapping[str, float]) -> float:
@@ -40,7 +43,9 @@ def in_order(value: float) -> float:
 
 
 def left(passage: Passage) -> float:
-    """What is left of a sentence's likelihood: all of it, unless its source was set down."""
+    """What is left of a sentence's likelihood: all of it, unless its source was set down or it only
+    tells that a page was changed."""
     usual = of(passage.document, {})
     below = max(0.0, usual - prior(passage)) / (usual or 1.0)
-    return 1.0 - (1.0 - _DISTRUST) * below
+    kept = 1.0 - (1.0 - _DISTRUST) * below
+    return kept * _NOTICE if passage.document.kind == "edit" else kept

@@ -255,7 +255,7 @@ def _document(event: Event, page: _Page, source: str, dates: Dates) -> Document:
     return Document(
         key=key_of(event.wiki_id, page.page_id),
         source=source,
-        kind="page",
+        kind="edit",
         title=title,
         text=text,
         url=url,

@@ -20,7 +20,7 @@ export const NOW: When = { kind: "now" };
 export const USUAL: Wish = { mode: "fast", kinds: KINDS, when: NOW };
 
 const DOCUMENT_KINDS: Record<Kind, readonly string[]> = {
-  web: ["article", "page", "alert", "paper", "release"],
+  web: ["article", "page", "alert", "paper", "release", "edit"],
   posts: ["post", "comment"],
   files: ["file"],
 };

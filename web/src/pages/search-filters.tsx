@@ -14,6 +14,7 @@ const KINDS: [string, string][] = [
   ["alert", "Alerts"],
   ["paper", "Papers"],
   ["release", "Releases"],
+  ["edit", "Edits of wikis"],
   ["file", "Files"],
 ];
 const AGES: [string, string][] = [
