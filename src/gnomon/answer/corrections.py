@@ -16,6 +16,7 @@ from gnomon.types import Document
 
 _COPIED = 0.7
 """Share of words from which one sentence is a copy of the other."""
+_OPENING_CHARS = 300
 
 
 def corrected(original: Document, said: str, copy: Document, copied: str, at: datetime) -> bool:
@@ -29,4 +30,7 @@ def corrected(original: Document, said: str, copy: Document, copied: str, at: da
     if all(math.isclose(a.value, b.value) for a, b in zip(mine, theirs, strict=True)):
         return False
     one, other = stems(said), stems(copied)
-    return len(one & other) >= _COPIED * min(len(one), len(other))
+    if len(one & other) < _COPIED * min(len(one), len(other)):
+        return False
+    named = {s for n in facts.names(original.text[:_OPENING_CHARS]) for s in n.stems}
+    return named <= stems(copy.text)  # reports of two storms are alike but for the name

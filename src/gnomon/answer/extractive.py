@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 
 from gnomon.answer import facts
+from gnomon.answer.absent import came_out, told, wanted
 from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
-from gnomon.answer.bearing import announces, bears, deed, means, measured, stood_for
+from gnomon.answer.bearing import announces, bears, measured, stood_for
 from gnomon.answer.check import Embed, disagrees, kindred
 from gnomon.answer.context import heading
 from gnomon.answer.corrections import corrected
@@ -33,12 +34,12 @@ from gnomon.answer.judgement import (
     type_present,
     weighed,
 )
-from gnomon.answer.layout import Block, block_at, told
-from gnomon.answer.premise import nearly
+from gnomon.answer.layout import Block, block_at
+from gnomon.answer.layout import told as told_in_layout
 from gnomon.answer.rank import time_of
 from gnomon.answer.reliability import left, trusted
 from gnomon.answer.text import PASSAGE_CHARS, Span, sentences
-from gnomon.answer.words import negated, plain, share, stem, stems, words
+from gnomon.answer.words import negated, plain, share, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
 from gnomon.log import get_logger
@@ -167,18 +168,17 @@ class ExtractiveWriter:
                 c.likelihood *= _HEARSAY
             c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
-        if verb := deed(plan):
-            for c in candidates[:_TOLD_OF]:
-                if not self._tells(verb, c, passages[c.passage]):
-                    c.likelihood *= _UNTOLD
-            candidates.sort(key=lambda c: -c.likelihood)
+        needed = wanted(plan)
+        for c in candidates[:_TOLD_OF]:
+            passage = passages[c.passage]
+            held = c.stems | stems(f"{heading(passage)}\n{passage.text}")
+            held |= _introduced(passage, _head(passage, c.span))
+            if not all(told(word, c.text, held, self._embed) for word in needed):
+                c.likelihood *= _UNTOLD
+            if not came_out(plan, c.text):
+                c.likelihood *= _UNTOLD
+        candidates.sort(key=lambda c: -c.likelihood)
         return _newest_first(_settled(candidates, plan, passages), plan)
-
-    def _tells(self, verb: str, c: Candidate, passage: Passage) -> bool:
-        """Whether what somebody is asked to have done is spoken of, in whatever words."""
-        told = stem(verb)
-        held = c.stems | stems(passage.text)
-        return told in held or bool(means(told) & held) or nearly(verb, c.text, self._embed)
 
     def _add_meaning(self, plan: Plan, candidates: list[Candidate]) -> bool:
         """Likeness of meaning, by the sentence model for the best, by word vectors for the rest.
@@ -510,7 +510,7 @@ def _laid_out(c: Candidate, passage: Passage) -> Draft | None:
             said = text[block.head.start : lines[-1].end]
     else:
         line = next((x for x in block.lines if x.start <= start and end <= x.end), None)
-        found = told(text, line.start, line.end) if line is not None else None
+        found = told_in_layout(text, line.start, line.end) if line is not None else None
         if line is not None and found is not None:
             said, head = found
             spans = [(head.start, head.end), (line.start, line.end)]

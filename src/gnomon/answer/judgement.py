@@ -162,7 +162,7 @@ def type_present(expects: str, question: str, sentence: str) -> float:
     if expects == "time":
         return 1.0 if _new_moment(question, sentence) else 0.0
     if expects == "person":
-        return 1.0 if _new_persons(question, sentence) else 0.0
+        return 1.0 if _NOBODY.search(sentence) or _new_persons(question, sentence) else 0.0
     if expects == "place":
         if _new_names(question, sentence):
             return 1.0 if _PLACE_CUE.search(sentence) else 0.5
@@ -211,8 +211,26 @@ def _number_present(question: str, sentence: str) -> float:
 
 
 def _new_names(question: str, sentence: str) -> list[facts.Name]:
+    """Names that the question lacks; who only tells it, and where from, is no part of it."""
     asked = stems(question)
-    return [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+    found = [n for n in facts.names(sentence) if not set(n.stems) <= asked]
+    if _ASKS_WHO_SAID.search(question):
+        return found
+    tellers = [m.span() for m in _TELLER.finditer(sentence)]
+    return [n for n in found if not any(a <= n.start < b for a, b in tellers)]
+
+
+_NOBODY = re.compile(r"\b(?:nobody|no one|niemand|nadie|personne)\b", re.IGNORECASE)
+_SAID = (
+    r"(?:said|says|wrote|writes|told|stressed|remarked|noted|added|explained|according to|sagte?|"
+    r"schrieb|meinte|erklärte|laut|dijo|escribió|según|dit|écrit|selon)"
+)
+_ASKS_WHO_SAID = re.compile(rf"\b(?:{_SAID}|say|tell|write)\b", re.IGNORECASE)
+_TELLER = re.compile(
+    rf"[,;”\"»]\s{_SAID}\s(?:(?:the|la|le|el|der|die|das)\s\w+\s)?[^.,;:”\"]{{0,60}}"
+    r"|^[A-ZÀ-Þ][\w '’-]{2,30}(?:\s\(\w+\))?\s[–—]\s"
+)
+"""“…, said Ada of the chess club”; the place before an agency's report."""
 
 
 def _new_persons(question: str, sentence: str) -> list[facts.Name]:

@@ -38,13 +38,15 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often|strong|hot|"
             r"cold|warm|wide|thick|loud|expensive)\b",
             r"\b(?:what|which)(?: is| was)?(?: \w+){0,2} (?:percent\w*|number|share|proportion|"
-            r"price|amount|sum|total|toll|turnout|profit|loss|cost|salary|wage|fine|fee|fare|score|temperature|speed|limit|"
+            r"price|amount|sum|total|toll|turnout|profit|loss|cost|salary|wage|fine|fee|fare|rent|"
+            r"bonus|dividend|revenue|income|budget|debt|rate|tax|score|temperature|speed|limit|"
             r"population|rise|raise|distance|height|weight|age)\b",
             r"\bwhat (?:will|does|did|do|would)\b.{1,80}\bcosts?\b",
             r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b",
         ),
         "time": (
             r"\bwhen\b", r"\b(?:what|which) (?:year|day|date|month|week|time)\b",
+            r"\bwhat(?:'s| is| was) the (?:\w+ ){0,2}date\b",
             r"\bhow (?:soon|recently)\b", r"\bsince\s*[:?]?$",
             r"\bwann\b", r"\bquand\b", r"\bcu[aá]ndo\b",
         ),
