@@ -447,7 +447,8 @@ def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
 
 def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candidate]:
     """The best sentence and those that add to it, in reading order."""
-    wanted = min(limit, 4 if plan.expects in ("list", "text", "reason", "definition") else 2)
+    several = plan.overview is not None or plan.expects in ("list", "text", "reason", "definition")
+    wanted = min(limit, 4 if several else 2)
     chosen: list[Candidate] = []
     floor = max(min(_ALSO_LEAST, ranked[0].likelihood), ranked[0].likelihood * _ALSO_FROM)
     for c in ranked:
