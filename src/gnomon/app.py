@@ -318,7 +318,8 @@ class House:
         token: str = "",
         loaded: Loaded | None = None,
     ) -> Services:
-        """What the doors need."""
+        """What the doors need. Called in the event loop."""
+        loop = asyncio.get_running_loop()
         return Services(
             record=self.record,
             index=self.index,
@@ -347,6 +348,7 @@ class House:
             seal=home_key(self.settings.home / "seal.key"),
             token=token,
             loaded=loaded,
+            listed=lambda documents: loop.call_soon_threadsafe(self.runner.listed, documents),
             fatal=on_damage,
         )
 

@@ -119,7 +119,7 @@ class SourceContext:
         return await self._held(since, limit)
 
     async def cited(self) -> Sequence[tuple[str, str]]:
-        """Wait until answers show documents of this source: (key, address) of each."""
+        """Wait until documents of this source are shown: (key, address) of each."""
         if self._shown is None:
             self._shown = {}
         await self._showing.wait()
@@ -128,7 +128,7 @@ class SourceContext:
         return list(shown.items())
 
     def shown(self, key: str, url: str) -> None:
-        """An answer shows this document."""
+        """This document is shown."""
         if self._shown is not None and (key in self._shown or len(self._shown) < _MAX_SHOWN):
             self._shown[key] = url
             self._showing.set()

@@ -11,7 +11,7 @@ import asyncio
 import difflib
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,7 +35,16 @@ from gnomon.settings import Settings
 from gnomon.sources.base import SourceSettings, SourceSpec
 from gnomon.sources.registry import Registry
 from gnomon.sources.websub import Subscriptions
-from gnomon.types import Answer, Batch, Change, Notice, SourceConfig, SourceState, Upsert
+from gnomon.types import (
+    Answer,
+    Batch,
+    Change,
+    Document,
+    Notice,
+    SourceConfig,
+    SourceState,
+    Upsert,
+)
 
 _SWEEP_S = 3_600.0
 _SWEEP_VERSIONS = 2_000
@@ -209,9 +218,17 @@ class Runner:
     def shown(self, answer: Answer) -> None:
         """An answer is shown: the sources of what it shows may have duties."""
         for key, source, url in _shown(answer):
-            followed = self._followed.get(source)
-            if followed is not None and followed.ctx is not None:
-                followed.ctx.shown(key, url)
+            self._show(key, source, url)
+
+    def listed(self, documents: Iterable[Document]) -> None:
+        """These documents are shown outside an answer: the same duties are owed to them."""
+        for document in documents:
+            self._show(document.key, document.source, document.url)
+
+    def _show(self, key: str, source: str, url: str) -> None:
+        followed = self._followed.get(source)
+        if followed is not None and followed.ctx is not None:
+            followed.ctx.shown(key, url)
 
     def _told(self, name: str) -> None:
         """A hub says that there is news in this source."""

@@ -41,6 +41,7 @@ def get_document(
     if found.life in _GONE:
         raise _gone(key, found)
     document = found.document
+    services.listed([document] if document else [])
     versions = [
         _metadata(d) for d in services.record.versions(key) if when is None or _seen_by(d, when)
     ]
@@ -74,6 +75,8 @@ def saved_copy(
     when = moment(as_of, services.clock, param="as_of")
     found = _read(services, key, when, version)
     status = 404 if found.life is Life.UNKNOWN else 410 if found.life in _GONE else 200
+    if status == 200 and found.document is not None:
+        services.listed([found.document])
     later = _later(services, key, found) if version is not None else ""
     return HTMLResponse(_page(key, found, start, end, later), status_code=status)
 

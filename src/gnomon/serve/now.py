@@ -84,7 +84,10 @@ async def _stories(request: Request, services: Services, when: datetime | None) 
 
 
 def _made(services: Services, when: datetime | None) -> list[Story]:
-    return stories(services.record, services.index, services.clock.now(), as_of=when)
+    found = stories(services.record, services.index, services.clock.now(), as_of=when)
+    titled = (services.record.version(story.key, story.version).document for story in found)
+    services.listed([document for document in titled if document is not None])
+    return found
 
 
 def _plain(story: Story, titles: dict[str, str], base: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def search(
         )
     )
     documents = services.record.by_seq([hit.seq for hit in results.hits])
+    services.listed([document for document in documents if document is not None])
     base = base_url(request, services)
     return JsonResponse(
         {

@@ -25,7 +25,7 @@ from gnomon.net.base import Fetcher
 from gnomon.record.base import Entry, Record
 from gnomon.sandbox.rooms import Rooms
 from gnomon.settings import Loaded, Settings
-from gnomon.types import Answer, Change, SourceConfig, SourceState
+from gnomon.types import Answer, Change, Document, SourceConfig, SourceState
 
 
 class Hubs(Protocol):
@@ -244,5 +244,7 @@ class Services:
     """A key that this process made up for the commands of the same user; opens everything."""
     loaded: Loaded | None = None
     """The settings with their origins, where they can be changed through this server."""
+    listed: Callable[[Sequence[Document]], object] = lambda documents: None
+    """Told, from any thread, of documents that are shown: their sources may have duties."""
     fatal: Callable[[StoreError], None] | None = None
     """Told when a request meets damage in our own store, so that the process can stop."""

@@ -133,7 +133,9 @@ class Context(Protocol):
         ...
 
     async def cited(self) -> Sequence[tuple[str, str]]:
-        """Wait until answers show documents of this source; for duties: (key, address) of each.
+        """Wait until documents of this source are shown; for duties: (key, address) of each.
+
+        Shown is what answers cite, what search finds, and what is opened.
 
         From the first call on none is missed until the source stops, and each comes once however
         often it was shown between two calls. The address is that of the version that was shown.

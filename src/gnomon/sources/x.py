@@ -1,9 +1,10 @@
 """X (API v2): the filtered stream by rules, recovery by search, X's terms kept, and a budget.
 
 Key: `x:<id of the first version>`; an edit is a new version. What is deleted, protected, suspended
-or withheld there is purged here: once a day everything is checked, and what an answer shows is
-looked up again at once. X's terms forbid training: the policy says so and no setting
-changes it. Money is counted in the cursor and in advance; listening stops before the budget does.
+or withheld there is purged here: once a day everything is checked, and what is shown, in an
+answer or in a list, is looked up again at once. X's terms forbid training: the policy says so and
+no setting changes it. Money is counted in the cursor and in advance; listening stops before the
+budget does.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class XSettings(SourceSettings):
         86_400.0, gt=0, le=86_400, description="Time between two checks of everything held."
     )
     relook_s: float = Field(
-        3_600.0, ge=0, description="Least time between two looks at a post that answers show."
+        3_600.0, ge=0, description="Least time between two looks at a post that is shown."
     )
     idle_s: float = Field(
         30.0, gt=0, description="Longest silence; X sends a sign of life every 20 seconds."

@@ -1,4 +1,4 @@
-"""What answers show of X is looked up again, so that it is shown as X has it now.
+"""What is shown of X is looked up again, so that it is shown as X has it now.
 
 What is gone there is purged, what was edited becomes a new version. A post is looked at again at
 most once in `relook_s`, in batches, and every look is paid for from the money of the day, the
@@ -56,7 +56,7 @@ class Relook:
         self._told_day = ""
 
     async def run(self) -> AsyncGenerator[Step, None]:
-        """Look whenever answers showed something. Trouble delays it, nothing else."""
+        """Look whenever something was shown. Trouble delays it, nothing else."""
         while True:
             if not self._memory.waiting:
                 self._note(await self._ctx.cited())
@@ -134,7 +134,7 @@ class Relook:
             return Step(note=_forget)
         self._told_day = self._purse.day
         text = (
-            f"{left} posts of X that answers show could not be looked up again: "
+            f"{left} posts of X that were shown could not be looked up again: "
             f"{self._purse.sentence()}."
         )
         return Step([Notice(code="x.relook", text=text, level="warning")], note=_forget)

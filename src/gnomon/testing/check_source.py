@@ -77,7 +77,7 @@ class Stage:
     set_time: Callable[[datetime], object] | None = None
     """Told how late it is whenever time passes, for stand-ins whose own clock matters."""
     shown: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
-    """The script puts here what answers show: (key, address of the version)."""
+    """The script puts here what is shown: (key, address of the version)."""
 
 
 @dataclass
