@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ class Database:
         version: int = 1,
         holds: str = "",
         code: str = "store.file",
+        upgrade: Callable[[apsw.Connection, int], None] | None = None,
     ) -> None:
         """Open or create the file at `path`, readable by its owner only. Raises StoreError.
 
         `holds` says in errors, which have the given `code`, what is kept there: "files".
+        `upgrade` brings what an older version wrote to this one, a new file (0) too; it stands
+        in one transaction with the schema.
         """
         self._path = path
         self._named = f"The {holds} in {path}" if holds else str(path)
@@ -53,6 +57,8 @@ class Database:
                 )
             with self._db:
                 self._db.execute(schema)
+                if upgrade is not None and found < version:
+                    upgrade(self._db, found)
                 self._db.pragma("user_version", version)
         except (apsw.Error, OSError) as error:
             raise self._damaged(error) from error
@@ -76,16 +82,24 @@ class Database:
 
         Raises StoreError, ConflictError where a constraint of the schema refuses one of them.
         """
+        with self.transaction() as db:
+            for sql, bound in statements:
+                db.execute(sql, tuple(bound))
+            return int(db.changes())
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """Where a statement depends on what another found: all of the block, or nothing of it.
+
+        Raises what `write` raises.
+        """
         try:
             with self._lock, self._db:
-                for sql, bound in statements:
-                    self._db.execute(sql, tuple(bound))
-                changed = int(self._db.changes())
+                yield self._db
         except apsw.ConstraintError as error:
             raise self._damaged(error, ConflictError) from error
         except apsw.Error as error:
             raise self._damaged(error) from error
-        return changed
 
     def forget(self) -> None:
         """Empty the write-ahead log, where pages from before a deletion still stand."""

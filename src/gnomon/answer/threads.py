@@ -7,7 +7,6 @@ cannot take a citation's words away. A purge can, and then they go from here, to
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from gnomon.answer import purged
 from gnomon.answer.base import Turn
 from gnomon.clock import from_us, to_us
+from gnomon.database import Database
 from gnomon.errors import StoreError
 from gnomon.types import Answer
 
@@ -52,8 +52,7 @@ CREATE VIRTUAL TABLE said USING fts5(
 INSERT INTO said(said, rank) VALUES ('secure-delete', 1);
 """
 _VERSION = 2
-_Rows: TypeAlias = "list[tuple[Any, ...]]"
-_Ids: TypeAlias = "list[str]"
+_CODE = "store.answers"
 _Conversations: TypeAlias = "list[Conversation]"
 _Whole: TypeAlias = "tuple[Conversation, list[Stored]]"
 _WORD = re.compile(r"\w+")
@@ -130,33 +129,17 @@ class Threads:
         self._limit = limit
         self._shown = shown
         self._is_purged = is_purged
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = apsw.Connection(str(path))
-            self._db.set_busy_timeout(5_000)
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("synchronous", "normal")
-            self._db.pragma("secure_delete", 1)  # what is deleted is gone for good
-            found = self._db.pragma("user_version")
-            if found > _VERSION:
-                raise StoreError(
-                    f"{path} was written by a newer Gnomon (schema {found}, known: {_VERSION}).",
-                    code="store.newer",
-                    hint="Upgrade, or move the file away to begin anew.",
-                    path=str(path),
-                )
-            with self._db:
-                self._db.execute(_SCHEMA)
-                if found < _VERSION:
-                    self._db.execute(_CONVERSATIONS)
-                    for (id,) in list(self._db.execute("SELECT id FROM answer ORDER BY number")):
-                        (row,) = self._db.execute(_ONE, (id, None))
-                        stored = self._stored(row)
-                        self._file(id, stored.answer, stored.previous_id, LOCAL_OWNER)
-                self._db.pragma("user_version", _VERSION)
-        except (apsw.Error, OSError) as error:
-            raise self._damaged(error) from error
+        self._db = Database(
+            path, _SCHEMA, version=_VERSION, holds="answers", code=_CODE, upgrade=self._upgrade
+        )
+
+    def _upgrade(self, db: apsw.Connection, found: int) -> None:
+        """Sort answers from before there were conversations into those that they form."""
+        db.execute(_CONVERSATIONS)
+        for (id,) in list(db.execute("SELECT id FROM answer ORDER BY number")):
+            (row,) = db.execute(_ONE, (id, None))
+            stored = self._stored(row)
+            _file(db, id, stored.answer, stored.previous_id, LOCAL_OWNER)
 
     def save(
         self,
@@ -173,62 +156,30 @@ class Threads:
             seqs.add(answer.closest.seq)
         if self._pins is not None and seqs:
             self._pins.pin(id, sorted(seqs))
-        dropped: _Ids = []
-        packed = (msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
-        try:
-            with self._lock, self._db:
-                self._db.execute(
-                    "INSERT INTO answer(id, number, previous_id, answer, response, owner) VALUES "
-                    "(?1, (SELECT coalesce(max(number), 0) + 1 FROM answer), ?2, ?3, ?4, ?5) "
-                    "ON CONFLICT(id) DO UPDATE SET previous_id = ?2, answer = ?3, response = ?4",
-                    (id, previous_id, *packed, owner),
-                )
-                self._file(id, answer, previous_id, owner)
-                oldest = self._db.execute(
-                    "SELECT id FROM answer WHERE number <= (SELECT max(number) FROM answer) - ?",
-                    (self._limit,),
-                )
-                dropped += (str(row[0]) for row in oldest)
-                self._forget(dropped)
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+        with self._db.transaction() as db:
+            db.execute(
+                "INSERT INTO answer(id, number, previous_id, answer, response, owner) VALUES "
+                "(?1, (SELECT coalesce(max(number), 0) + 1 FROM answer), ?2, ?3, ?4, ?5) "
+                "ON CONFLICT(id) DO UPDATE SET previous_id = ?2, answer = ?3, response = ?4",
+                (id, previous_id, *_packed(answer, response), owner),
+            )
+            _file(db, id, answer, previous_id, owner)
+            oldest = "number <= (SELECT max(number) FROM answer) - ?"
+            dropped = _forget(db, oldest, (self._limit,))
         self._release(dropped)
-
-    def _file(self, id: str, answer: Answer, previous_id: str | None, owner: str) -> None:
-        """Put an answer into its conversation, and its words where they are searched."""
-        db, at = self._db, to_us(answer.created_at)
-        rows = db.execute("SELECT thread FROM answer WHERE id = ?", (previous_id,)).fetchall()
-        thread = str(rows[0][0]) if rows and rows[0][0] else id
-        db.execute("UPDATE answer SET thread = ? WHERE id = ?", (thread, id))
-        db.execute(
-            "INSERT INTO thread(id, owner, title, created, updated) VALUES (?1, ?2, ?3, ?4, ?4) "
-            "ON CONFLICT(id) DO UPDATE SET updated = max(updated, ?4)",
-            (thread, owner, _title(answer.question), at),
-        )
-        db.execute("DELETE FROM said WHERE id = ?", (id,))
-        words = f"{answer.question}\n{answer.text}"
-        db.execute("INSERT INTO said VALUES (?, ?, ?, ?)", (id, thread, owner, words))
-
-    def _forget(self, ids: Sequence[str]) -> None:
-        """Take answers out of every table; conversations without one go as well."""
-        for id in ids:
-            self._db.execute("DELETE FROM answer WHERE id = ?", (id,))
-            self._db.execute("DELETE FROM said WHERE id = ?", (id,))
-        if ids:
-            self._db.execute("DELETE FROM thread WHERE id NOT IN (SELECT thread FROM answer)")
 
     def get(self, id: str, owner: str | None = None) -> Stored | None:
         """The stored answer, None if unknown."""
-        rows = self._read(_ONE, (id, owner))
+        rows = self._db.read(_ONE, (id, owner))
         return self._again(self._stored(rows[0])) if rows else None
 
     def delete(self, id: str, owner: str | None = None) -> bool:
         """Forget it and release what it cites; False if unknown. Answers after it stay."""
-        return bool(self._delete("id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner)))
+        return self._delete("id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner))
 
     def list(self, limit: int = 50, before_id: str | None = None) -> list[Stored]:
         """The newest answers first, from before `before_id` if that is given."""
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_ANSWER} FROM answer WHERE number < "
             "coalesce((SELECT number FROM answer WHERE id = ?1), 9223372036854775807) "
             "ORDER BY number DESC LIMIT ?2",
@@ -268,7 +219,7 @@ class Threads:
         if folder is not None:
             clauses.append("folder = ?")
             bound.append(folder)
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_CONVERSATION} FROM thread WHERE {' AND '.join(clauses)} "
             "ORDER BY updated DESC, id LIMIT ?",
             (*bound, max(0, min(limit, 1_000))),
@@ -287,65 +238,40 @@ class Threads:
         self, id: str, owner: str, *, title: str | None = None, folder: str | None = None
     ) -> bool:
         """Give it another title or folder; False if the owner has none such."""
-        return self._change(
+        change = (
             "UPDATE thread SET title = coalesce(?, title), folder = coalesce(?, folder) "
-            "WHERE id = ? AND owner = ? RETURNING id",
-            (title, folder, id, owner),
+            "WHERE id = ? AND owner = ?"
         )
+        return self._db.write((change, (title, folder, id, owner))) > 0
 
     def share(self, id: str, owner: str, token: str | None) -> bool:
         """Let whoever knows `token` read it, None: nobody any more; False if there is none."""
-        return self._change(
-            "UPDATE thread SET token = ? WHERE id = ? AND owner = ? RETURNING id",
-            (token, id, owner),
-        )
+        change = "UPDATE thread SET token = ? WHERE id = ? AND owner = ?"
+        return self._db.write((change, (token, id, owner))) > 0
 
     def delete_conversation(self, id: str, owner: str) -> bool:
         """Forget all its answers for good; False if the owner has none such."""
-        return bool(self._delete("thread = ? AND owner = ?", (id, owner)))
+        return self._delete("thread = ? AND owner = ?", (id, owner))
 
     def _whole(self, where: str, bound: tuple[Any, ...]) -> _Whole | None:
-        found = self._read(f"SELECT {_CONVERSATION} FROM thread WHERE {where}", bound)
+        found = self._db.read(f"SELECT {_CONVERSATION} FROM thread WHERE {where}", bound)
         if not found:
             return None
         conversation = _conversation(found[0])
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_ANSWER} FROM answer WHERE thread = ? ORDER BY number", (conversation.id,)
         )
         return conversation, [self._again(self._stored(row)) for row in rows]
 
-    def _change(self, sql: str, bound: tuple[Any, ...]) -> bool:
-        changed: _Rows = []
-        try:
-            with self._lock, self._db:
-                changed += self._db.execute(sql, bound)
-        except apsw.Error as error:
-            raise self._damaged(error) from error
-        return bool(changed)
-
-    def _delete(self, where: str, bound: tuple[Any, ...]) -> _Ids:
-        ids: _Ids = []
-        try:
-            with self._lock, self._db:
-                rows = self._db.execute(f"SELECT id FROM answer WHERE {where}", bound)
-                ids += (str(row[0]) for row in rows)
-                self._forget(ids)
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+    def _delete(self, where: str, bound: tuple[Any, ...]) -> bool:
+        with self._db.transaction() as db:
+            ids = _forget(db, where, bound)
         self._release(ids)
-        return ids
+        return bool(ids)
 
     def close(self) -> None:
         """Release the file. Idempotent."""
-        with self._lock:
-            self._db.close()
-
-    def _read(self, sql: str, bound: tuple[Any, ...]) -> _Rows:
-        try:
-            with self._lock:
-                return list(self._db.execute(sql, bound))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+        self._db.close()
 
     def _stored(self, row: tuple[Any, ...]) -> Stored:
         try:
@@ -357,14 +283,19 @@ class Threads:
                 thread=row[4],
             )
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise self._damaged(error) from error
+            raise StoreError(
+                f"The answers in {self._path} cannot be read: {error}.",
+                code=_CODE,
+                hint="Move the file away: it holds answers, no sources.",
+                path=str(self._path),
+            ) from error
 
     def sweep(self, after: int = 0, limit: int = 200) -> int:
         """Remove what was purged from stored answers, `limit` of them after number `after`.
 
         Returns the number to go on from, 0 once all were looked at.
         """
-        rows = self._read(
+        rows = self._db.read(
             f"SELECT {_ANSWER}, number FROM answer WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
         )
@@ -383,17 +314,11 @@ class Threads:
         if not gone:
             return stored
         stored = purged.without(stored, gone)
-        answer, response = stored.answer, stored.response
-        packed = (msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response))
-        words = f"{answer.question}\n{answer.text}"
-        try:
-            with self._lock, self._db:
-                self._db.execute(
-                    "UPDATE answer SET answer = ?, response = ? WHERE id = ?", (*packed, stored.id)
-                )
-                self._db.execute("UPDATE said SET words = ? WHERE id = ?", (words, stored.id))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
+        packed = _packed(stored.answer, stored.response)
+        self._db.write(
+            ("UPDATE answer SET answer = ?, response = ? WHERE id = ?", (*packed, stored.id)),
+            ("UPDATE said SET words = ? WHERE id = ?", (_words(stored.answer), stored.id)),
+        )
         return stored
 
     def _release(self, ids: Sequence[str]) -> None:
@@ -401,13 +326,41 @@ class Threads:
             for id in ids:
                 self._pins.unpin(id)
 
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The store of answers {self._path} cannot be used: {error}.",
-            code="store.answers",
-            hint="Free space on the disk, or move the file away: it holds answers, no sources.",
-            path=str(self._path),
-        )
+
+def _file(
+    db: apsw.Connection, id: str, answer: Answer, previous_id: str | None, owner: str
+) -> None:
+    """Put an answer into its conversation, and its words where they are searched."""
+    at = to_us(answer.created_at)
+    rows = db.execute("SELECT thread FROM answer WHERE id = ?", (previous_id,)).fetchall()
+    thread = str(rows[0][0]) if rows and rows[0][0] else id
+    db.execute("UPDATE answer SET thread = ? WHERE id = ?", (thread, id))
+    db.execute(
+        "INSERT INTO thread(id, owner, title, created, updated) VALUES (?1, ?2, ?3, ?4, ?4) "
+        "ON CONFLICT(id) DO UPDATE SET updated = max(updated, ?4)",
+        (thread, owner, _title(answer.question), at),
+    )
+    db.execute("DELETE FROM said WHERE id = ?", (id,))
+    db.execute("INSERT INTO said VALUES (?, ?, ?, ?)", (id, thread, owner, _words(answer)))
+
+
+def _forget(db: apsw.Connection, where: str, bound: tuple[Any, ...]) -> list[str]:
+    """Take answers out of every table, and conversations without one as well; their ids."""
+    ids = [str(row[0]) for row in db.execute(f"SELECT id FROM answer WHERE {where}", bound)]
+    for id in ids:
+        db.execute("DELETE FROM answer WHERE id = ?", (id,))
+        db.execute("DELETE FROM said WHERE id = ?", (id,))
+    if ids:
+        db.execute("DELETE FROM thread WHERE id NOT IN (SELECT thread FROM answer)")
+    return ids
+
+
+def _packed(answer: Answer, response: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    return msgspec.msgpack.encode(answer), msgspec.msgpack.encode(response)
+
+
+def _words(answer: Answer) -> str:
+    return f"{answer.question}\n{answer.text}"
 
 
 def _conversation(row: Sequence[Any]) -> Conversation:

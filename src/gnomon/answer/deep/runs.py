@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 
 from gnomon.answer import purged
@@ -19,6 +17,7 @@ from gnomon.answer.deep.engine import Engine
 from gnomon.answer.plan import clean
 from gnomon.answer.threads import Pins
 from gnomon.clock import Clock, Ids
+from gnomon.database import Database
 from gnomon.errors import ContentError, GnomonError, StoreError
 from gnomon.log import get_logger
 
@@ -33,7 +32,7 @@ CREATE TABLE IF NOT EXISTS event (
   run TEXT NOT NULL, n INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (run, n)
 ) WITHOUT ROWID;
 """
-_VERSION = 1
+_CODE = "store.runs"
 _log = get_logger()
 
 
@@ -54,54 +53,41 @@ class RunStore:
         self._path = path
         self._pins = pins
         self._is_purged = is_purged
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = apsw.Connection(str(path))
-            self._db.set_busy_timeout(5_000)
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("secure_delete", 1)
-            if self._db.pragma("user_version") > _VERSION:
-                raise self._damaged(ValueError("a newer Gnomon wrote it"))
-            with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", _VERSION)
-        except (apsw.Error, OSError) as error:
-            raise self._damaged(error) from error
+        self._db = Database(path, _SCHEMA, holds="runs of deep mode", code=_CODE)
 
     def save(self, run: Run) -> None:
         """Store the run as it stands, and keep what its notebook cites."""
         seqs = sorted({c.seq for f in run.notebook for c in f.citations if c.seq})
         if self._pins is not None and seqs:
             self._pins.pin(run.id, seqs)
-        self._rows(
-            "INSERT INTO run(id, owner, number, status, content) VALUES "
-            "(?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM run), ?3, ?4) "
-            "ON CONFLICT(id) DO UPDATE SET status = ?3, content = ?4",
-            (run.id, run.owner, run.status, msgspec.msgpack.encode(run)),
+        self._db.write(
+            (
+                "INSERT INTO run(id, owner, number, status, content) VALUES "
+                "(?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM run), ?3, ?4) "
+                "ON CONFLICT(id) DO UPDATE SET status = ?3, content = ?4",
+                (run.id, run.owner, run.status, _packed(run)),
+            )
         )
 
     def add(self, id: str, event: Event) -> None:
         """Store an event."""
-        self._rows(
-            "INSERT INTO event VALUES (?, ?, ?)", (id, event.n, msgspec.msgpack.encode(event))
-        )
+        self._db.write(("INSERT INTO event VALUES (?, ?, ?)", (id, event.n, _packed(event))))
 
     def get(self, id: str) -> Run | None:
         """The run as it was last stored."""
-        rows = self._rows("SELECT content FROM run WHERE id = ?", (id,))
+        rows = self._db.read("SELECT content FROM run WHERE id = ?", (id,))
         return self._current(self._decoded(rows[0][0], Run)) if rows else None
 
     def events(self, id: str, after: int = 0) -> list[Event]:
         """Its events behind number `after`."""
-        rows = self._rows(
+        rows = self._db.read(
             "SELECT content FROM event WHERE run = ? AND n > ? ORDER BY n", (id, after)
         )
         return [self._decoded(row[0], Event) for row in rows]
 
     def list(self, owner: str, limit: int = 50) -> list[Run]:
         """An owner's runs, the newest first."""
-        rows = self._rows(
+        rows = self._db.read(
             "SELECT content FROM run WHERE owner = ? ORDER BY number DESC LIMIT ?",
             (owner, min(limit, MAX_LISTED)),
         )
@@ -109,25 +95,26 @@ class RunStore:
 
     def sweep(self) -> None:
         """Remove what was purged from every run that is not at work."""
-        for (id,) in self._rows("SELECT id FROM run WHERE status <> 'running'", ()):
+        for (id,) in self._db.read("SELECT id FROM run WHERE status <> 'running'"):
             self.get(id)
 
     def unfinished(self) -> list[Run]:  # type: ignore[valid-type]
         """What a stop of the process interrupted."""
-        rows = self._rows("SELECT content FROM run WHERE status = 'running' ORDER BY number", ())
+        rows = self._db.read("SELECT content FROM run WHERE status = 'running' ORDER BY number")
         return [self._decoded(row[0], Run) for row in rows]
 
     def delete(self, id: str) -> None:
         """Forget it and release what it cites."""
-        self._rows("DELETE FROM event WHERE run = ?", (id,))
-        self._rows("DELETE FROM run WHERE id = ?", (id,))
+        self._db.write(
+            ("DELETE FROM event WHERE run = ?", (id,)),
+            ("DELETE FROM run WHERE id = ?", (id,)),
+        )
         if self._pins is not None:
             self._pins.unpin(id)
 
     def close(self) -> None:
         """Release the file. Idempotent."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def _current(self, run: Run) -> Run:
         """The run without what was purged, here and, once it has ended, on the disk."""
@@ -136,36 +123,27 @@ class RunStore:
             return run
         run = purged.without(run, gone)
         if run.status != "running":
-            packed = msgspec.msgpack.encode(run)
-            self._rows("UPDATE run SET content = ? WHERE id = ?", (packed, run.id))
-            for event in self.events(run.id):
-                packed = msgspec.msgpack.encode(purged.without(event, gone))
-                self._rows(
-                    "UPDATE event SET content = ? WHERE run = ? AND n = ?",
-                    (packed, run.id, event.n),
-                )
+            events = [purged.without(event, gone) for event in self.events(run.id)]
+            change = "UPDATE event SET content = ? WHERE run = ? AND n = ?"
+            self._db.write(
+                ("UPDATE run SET content = ? WHERE id = ?", (_packed(run), run.id)),
+                *((change, (_packed(event), run.id, event.n)) for event in events),
+            )
         return run
-
-    def _rows(self, sql: str, bound: tuple[Any, ...]) -> Any:
-        try:
-            with self._lock, self._db:
-                return list(self._db.execute(sql, bound))
-        except apsw.Error as error:
-            raise self._damaged(error) from error
 
     def _decoded(self, content: bytes, kind: type[Any]) -> Any:
         try:
             return msgspec.msgpack.decode(content, type=kind)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise self._damaged(error) from error
+            raise StoreError(
+                f"The runs of deep mode in {self._path} cannot be read: {error}.",
+                code=_CODE,
+                hint="Move the file away: it holds runs, no sources.",
+                path=str(self._path),
+            ) from error
 
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"The store of runs {self._path} cannot be used: {error}.",
-            code="store.runs",
-            hint="Free space on the disk, or move the file away: it holds runs, no sources.",
-            path=str(self._path),
-        )
+
+_packed = msgspec.msgpack.encode
 
 
 class Runs:
