@@ -26,9 +26,11 @@ _ASKS = re.compile(
     r"(?:happen\w*|going on|new|changed|missed?)|what(?:'s| is) up|catch me up|"
     r"(?:brief|update) me|bring me up to (?:date|speed)|(?:daily|morning|evening|news) "
     r"(?:brief(?:ing)?|summary|overview|roundup)|any(?:thing)? new)\b"
-    r"|\b(?P<de>was (?:ist|war|gibt|geht)\b(?: \w+){0,3} (?:passiert|los|geschehen|neues|vor)|"
+    r"|\b(?P<de>was (?:geschah|passierte)|was (?:ist|war|gibt|geht)\b(?: \w+){0,3} "
+    r"(?:passiert|los|geschehen|neues|vor)|"
     r"nachrichten|schlagzeilen)\b"
-    r"|\b(?P<fr>quoi de neuf|qu'est-ce qui se passe|que se passe|qu'est-il arrivé|actualités?|"
+    r"|\b(?P<fr>quoi de neuf|qu'est-ce qui se passe|que se passe|qu'est-il arrivé|"
+    r"(?:que|qu'est-ce qui) s'est(?:-il)? passé|actualités?|"
     r"nouvelles)\b"
     r"|\b(?P<es>qué (?:pasa|ha pasado|pasó|hay de nuevo)|noticias|novedades|titulares)\b",
     re.IGNORECASE,
@@ -44,8 +46,9 @@ _EVERYWHERE = frozenset(
     "events top main big biggest major important breaking update updates brief briefing summary "
     "overview roundup daily catch bring give show tell list date speed missed miss far hi hello "
     "stadt welt land ort hier nachrichten schlagzeilen wichtigste wichtigsten los passiert "
-    "geschehen gibt neues heutige ville monde pays ici neuf actualites actualite nouvelles passe "
-    "principales ciudad mundo pais aqui noticias novedades titulares pasa pasado paso nuevo".split()
+    "geschehen geschah passierte gibt neues heutige ville monde pays ici neuf actualites actualite "
+    "nouvelles s'est il passe arrive principales ciudad mundo pais aqui noticias novedades "
+    "titulares pasa pasado paso nuevo".split()
 )
 """Words that narrow such a question to nothing."""
 

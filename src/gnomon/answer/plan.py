@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from gnomon.answer import overview, times
+from gnomon.answer import overview
 from gnomon.answer.base import Plan, Question, Turn
 from gnomon.answer.check import kindred
+from gnomon.answer.when import REPORTED, shown, when
 from gnomon.answer.words import Word, content, fold, stem, words
 from gnomon.errors import ContentError
 
 MAX_QUESTION_CHARS = 4_000
 _DAY = 86_400.0
 _HISTORY_TERMS = 8
-_REPORTED = timedelta(days=2)
-"""How long what happened on a day is told, from its beginning."""
 _AT_LARGE = 0.8
 """Weight of newness where it is asked what happened."""
 
@@ -94,7 +93,7 @@ _STATE = re.compile(
     r"\b(?:still|now|current(?:ly)?|right now|at the moment|today|latest|open|closed|status|"
     r"how many|how much|when (?:will|does|is)|so far)\b|"
     r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
-    r"\b(?:what|which)\b.{1,40}\bappl(?:y|ies)\b|"
+    r"\b(?:what|which)\b.{1,40}\b(?:appl(?:y|ies)|in (?:force|effect))\b|"
     r"^\W*(?:is|are|has|have|who is|what is)\b",
     re.IGNORECASE,
 )
@@ -124,50 +123,6 @@ _ELLIPSIS = re.compile(
     r"(?:\s+\S+){0,3}\W*$",
     re.IGNORECASE,
 )
-_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_OFFSETS_H = {
-    "utc": 0, "gmt": 0, "z": 0, "wet": 0, "bst": 1, "west": 1, "cet": 1, "cest": 2, "eet": 2,
-    "eest": 3, "msk": 3, "ist": 5.5, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "brt": -3,
-    "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
-}  # fmt: skip
-_ZONE = rf"(?:\s?(?P<zone>(?:utc|gmt)[+-]\d{{1,2}}(?::?\d\d)?|(?:{'|'.join(_OFFSETS_H)})\b))?"
-_CLOCK = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s?(?P<half>[ap]\.?m\b\.?)?" + _ZONE
-_DAY_WORD = (
-    rf"(?P<day>today|yesterday|(?:last |on )?(?:{'|'.join(_WEEKDAYS)})|\d{{4}}-\d{{2}}-\d{{2}})"
-)
-_ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:?\d{2})?)?"
-_AS_OF = (
-    re.compile(r"[,(]?\s*\bas of (?P<count>\d+|an?|one) (?P<unit>minute|hour|day|week)s? ago[)]?",
-               re.IGNORECASE),
-    re.compile(rf"[,(]?\s*\bas of (?P<iso>{_ISO})[)]?", re.IGNORECASE),
-    re.compile(
-        rf"[,(]?\s*\b(?:as of|as known)\s+(?:at )?(?:{_CLOCK})(?:\s+{_DAY_WORD})?[)]?",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"[,(]?\s*\bas of {_DAY_WORD}[)]?", re.IGNORECASE),
-    re.compile(
-        r"[,(]?\s*\bat (?P<hour>\d{1,2})(?::(?P<minute>\d{2})\s?(?P<half>[ap]\.?m\b\.?)?"
-        rf"|\s?(?P<half2>[ap]\.?m\b\.?)){_ZONE}\s+{_DAY_WORD}[)]?",
-        re.IGNORECASE,
-    ),
-)  # fmt: skip
-_UNIT = {"minute": 60.0, "hour": 3600.0, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY}
-_LAST = re.compile(
-    r"\b(?:in |within |over |during )?(?:the )?(?:last|past) (?:(?P<count>\d+) )?"
-    r"(?P<unit>minute|hour|day|week|month)s?\b",
-    re.IGNORECASE,
-)
-_SINCE = re.compile(
-    rf"\bsince (?P<day>yesterday|{'|'.join(_WEEKDAYS)}|{_ISO}|this morning)\b(?! (?:at )?\d)",
-    re.IGNORECASE,
-)
-_NAMED_DAY = re.compile(
-    r"\b(?P<day>today|tonight|this morning|yesterday|last night|heute|gestern|aujourd'hui|hoy"
-    r"|ayer)\b"
-    r"|\bon (?P<iso>\d{4}-\d{2}-\d{2})\b"
-    rf"|\b(?:on|last) (?P<weekday>{'|'.join(_WEEKDAYS)})\b",
-    re.IGNORECASE,
-)
 _SAYS_NOTHING = frozenset(
     "today tonight yesterday now currently current latest newest recent recently happen happened "
     "happening happens change changed changes new news going last past morning evening week lately "
@@ -179,29 +134,24 @@ _SAYS_NOTHING = frozenset(
 _KIND = re.compile(
     r"\b(?:what|which|welche[mnrs]?|quelle?|qu[eé])\s(?:exact )?(?P<kind>year|month|week|day|date|"
     r"weekday|hour|time|sum|amount|number|jahr|monat|tag|datum|année|mois|jour|date|año|mes|día)\b"
-    r"|\b(?:what|which)\b(?: (?!of\b)\w+){0,3} (?P<scale>level(?! of\b)|status|stage)\b",
+    r"|\b(?:what|which)\b(?: (?!of\b)\w+){0,3} (?P<scale>level(?! of\b)|status|stage)\b"
+    r"|\bhow (?P<degree>strong|hot|cold|warm|high|deep|fast|heavy|wide|thick|loud|expensive)\b"
+    r"|\bis it (?P<true>true|right|correct) that\b",
     re.IGNORECASE,
 )
 """What names the kind of answer: "in which year" wants a year told, not the word."""
-_YEAR = re.compile(r"\b(?:in|during) (?P<year>(?:19|20)\d\d)\b")
 
 
 def plan(question: Question, now: datetime) -> Plan:
     """What to search for. Raises ContentError `question.empty` or `question.too_long`."""
     text = clean(question.text)
-    asked, moment = _as_of(text, question.as_of or now)
-    as_of = question.as_of
-    notes: list[str] = []
-    if moment is not None and moment < (question.as_of or now):
-        as_of = moment
-        notes.append(f"Answered as of {_shown(moment)}, as the question asks.")
-    else:
-        asked = text
-    since, until, said = _window(asked, as_of or now)
-    if said:
-        notes.append(said)
-    told = [w for w in content(asked) if fold(w.text) not in _SAYS_NOTHING]
-    kinds = {match.start(name) for match in _KIND.finditer(asked) for name in ("kind", "scale")}
+    time = when(text, question.as_of or now)
+    asked, since, until = time.text, time.since, time.until
+    notes = list(time.notes)
+    told = [
+        w for w in content(asked) if w.start not in time.words and fold(w.text) not in _SAYS_NOTHING
+    ]
+    kinds = {match.start(name) for match in _KIND.finditer(asked) for name in _KIND.groupindex}
     own = [w for w in told if w.start not in kinds] or told
     carried = _carried(asked, own, question.history)
     if carried:
@@ -210,7 +160,7 @@ def plan(question: Question, now: datetime) -> Plan:
     place = None if carried else overview.place(asked, told)
     if place is not None:
         own = [w for w in told if any(w.text in name for name in place)]
-        if since and until and until - since == _REPORTED:
+        if since and until and until - since == REPORTED:
             until -= timedelta(days=1)  # the news of a day, not of what was done on it
         elif until is None:
             recency = max(recency, _AT_LARGE)
@@ -229,7 +179,7 @@ def plan(question: Question, now: datetime) -> Plan:
         notes=tuple(notes),
         since=since,
         until=until,
-        as_of=as_of,
+        as_of=time.as_of or question.as_of,
         focus=focus(asked),
         state=state,
         allowed=allowed,
@@ -324,131 +274,6 @@ def _newness(text: str, since: datetime | None) -> tuple[float, float]:
     return 0.3, 3 * _DAY
 
 
-def _as_of(text: str, now: datetime) -> tuple[str, datetime | None]:
-    """The question without "as of …", and the moment that it names."""
-    for pattern in _AS_OF:
-        match = pattern.search(text)
-        if match is None:
-            continue
-        moment = _moment(match, now)
-        if moment is not None:
-            rest = f"{text[: match.start()].rstrip()} {text[match.end() :].lstrip()}".strip()
-            if any(c.isalnum() for c in rest):
-                return rest, moment
-    return text, None
-
-
-def _moment(match: re.Match[str], now: datetime) -> datetime | None:
-    got = match.groupdict()
-    if got.get("iso"):
-        return _iso(got["iso"], end=True)
-    if got.get("unit"):
-        count = int(got["count"]) if got["count"].isdigit() else 1
-        return _back(now, count * _UNIT[got["unit"].lower()])
-    day = _day(got["day"], now) if got.get("day") else _midnight(now)
-    if day is None:
-        return None
-    if not got.get("hour"):
-        return min(now, day + timedelta(days=1))
-    hour, minute = int(got["hour"]), int(got.get("minute") or 0)
-    half = (got.get("half") or got.get("half2") or "").lower()
-    if half:
-        hour = hour % 12 + (12 if half.startswith("p") else 0)
-    if hour > 23 or minute > 59:
-        return None
-    return day + timedelta(hours=hour, minutes=minute) - _offset(got.get("zone") or "")
-
-
-def _offset(zone: str) -> timedelta:
-    """How far a zone is ahead of UTC."""
-    zone = zone.lower()
-    if zone in _OFFSETS_H:
-        return timedelta(hours=_OFFSETS_H[zone])
-    match = re.fullmatch(r"(?:utc|gmt)([+-])(\d{1,2}):?(\d\d)?", zone)
-    if match is None:
-        return timedelta()
-    ahead = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
-    return ahead if match[1] == "+" else -ahead
-
-
-def _window(text: str, now: datetime) -> tuple[datetime | None, datetime | None, str]:
-    """The time that the words name, and how they were understood."""
-    if (start := _spell(text, now)) is not None:
-        return start
-    if (found := times.named(text, now)) is not None:
-        parts = [f"since {_shown(found.since)}"] if found.since else []
-        parts += [f"before {_shown(found.until)}"] if found.until else []
-        return found.since, found.until, f"“{found.words}” was read as {' and '.join(parts)}."
-    return _day_or_year(text, now)
-
-
-def _spell(text: str, now: datetime) -> tuple[datetime, None, str] | None:
-    """`since Tuesday`, `the last 3 days`: the commonest forms, without any library."""
-    today = _midnight(now)
-    if match := _SINCE.search(text):
-        day = match["day"].lower()
-        start = today if day == "this morning" else _day(day, now)
-        if start is not None and start <= now:
-            return start, None, f"“{match[0]}” was read as since {_shown(start)}."
-    if match := _LAST.search(text):
-        start = _back(now, int(match["count"] or 1) * _UNIT[match["unit"].lower()])
-        if start is not None:
-            return start, None, f"“{match[0]}” was read as since {_shown(start)}."
-    return None
-
-
-def _day_or_year(text: str, now: datetime) -> tuple[datetime | None, datetime | None, str]:
-    today = _midnight(now)
-    if match := _NAMED_DAY.search(text):
-        word = (match["day"] or match["iso"] or match["weekday"]).lower()
-        start = _day(word, now)
-        if start is not None and start <= now:
-            # What happened on a day is reported on that day and the next.
-            until = None if start >= today else start + _REPORTED
-            return start, until, f"“{match[0]}” was read as {_shown(start)[:10]} (UTC)."
-    if (match := _YEAR.search(text)) and 1990 <= int(match["year"]) <= now.year:
-        start = datetime(int(match["year"]), 1, 1, tzinfo=UTC)
-        return start, start.replace(year=start.year + 1), ""
-    return None, None, ""
-
-
-def _day(word: str, now: datetime) -> datetime | None:
-    today = _midnight(now)
-    word = fold(word.lower().removeprefix("last ").removeprefix("on "))
-    if word in ("today", "tonight", "this morning", "heute", "aujourd'hui", "hoy"):
-        return today
-    if word in ("yesterday", "last night", "night", "gestern", "ayer"):
-        return _back(today, _DAY)
-    if word in _WEEKDAYS:
-        return _back(today, ((today.weekday() - _WEEKDAYS.index(word) - 1) % 7 + 1) * _DAY)
-    return _iso(word, end=False)
-
-
-def _iso(text: str, *, end: bool) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
-    except ValueError:
-        return None
-    if end and len(text) == 10 and moment.year < 9999:
-        moment += timedelta(days=1)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _back(now: datetime, seconds: float) -> datetime | None:
-    try:
-        return now - timedelta(seconds=seconds)
-    except OverflowError:
-        return None
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:79].rstrip() + "…"
 
@@ -468,7 +293,7 @@ def narrowed(question: Question) -> str:
         if values
     ]
     if question.since:
-        parts.append(f"since {_shown(question.since)}")
+        parts.append(f"since {shown(question.since)}")
     if question.until:
-        parts.append(f"before {_shown(question.until)}")
+        parts.append(f"before {shown(question.until)}")
     return f"Only this was searched: {'; '.join(parts)}." if parts else ""

@@ -59,6 +59,8 @@ _MONTHS = {
     "ru": "январе феврале марте апреле мае июне июле августе сентябре октябре ноябре декабре",
 }
 _MONTH = {lang: "|".join(names.split()) for lang, names in _MONTHS.items()}
+MONTHS = "|".join(_MONTH.values())
+"""A pattern for the month's names in all these languages."""
 _TAIL = r"(?P<when>[^?!,;]{1,60})"
 _COUNT = r"(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|a few|a couple of|\d+)"
 
@@ -128,6 +130,18 @@ def named(text: str, now: datetime) -> Range | None:
     return None
 
 
+def ends(words: str, now: datetime) -> tuple[datetime | None, int]:
+    """When the time that `words` begin with is over ("20 November", "2025"), and how many
+    characters name it; a time of day is over at once."""
+    found = _read(words, ("en", "de", "fr", "es"), now)
+    if found is None:
+        return None, 0
+    start, stop, said = found
+    if stop - start <= timedelta(hours=1):
+        return start, len(said)
+    return stop - _DAY, len(said)
+
+
 def _range(cue: _Cue, match: re.Match[str], now: datetime) -> Range | None:
     first = _read(match["when"], cue.langs, now, exact=cue.sense == "during")
     if first is None:
@@ -159,7 +173,9 @@ def _read(
         said = " ".join(tokens[:count]).strip(" .:")
         if not _looks_like_time(said):
             continue
-        found = _parser(langs, now.astimezone(UTC).replace(tzinfo=None)).get_date_data(said)
+        found = _parser(langs, now.astimezone(UTC).replace(tzinfo=None)).get_date_data(
+            _HOURS.sub(r"\g<hour>:00", said)
+        )
         if found.date_obj is None:
             continue
         moment = found.date_obj.astimezone(UTC)
@@ -204,6 +220,9 @@ _TIME_WORD = re.compile(
     r"أمس|اليوم|昨|今|前天|月|आज|" + "|".join(rf"\b(?:{names})\b" for names in _MONTH.values()),
     re.IGNORECASE,
 )
+
+
+_HOURS = re.compile(r"\b(?P<hour>\d{1,2}) ?(?:uhr|h)\b", re.IGNORECASE)
 
 
 def _looks_like_time(said: str) -> bool:
