@@ -121,8 +121,9 @@ $(VENV)/.page: $(PAGE_SOURCES) | $(VENV)/.main
 	@touch $@
 
 # PyTorch comes for many devices, so that its wheels are pinned by version and not by hash.
+# transformers and accelerate are lm-eval's own reader, which ours is compared with.
 $(VENV)/.train: $(VENV)/.dev requirements/train.txt
-	$(PIP) install -e ".[train,cluster]" -c requirements/train.txt
+	$(PIP) install -e ".[train,cluster,lm-eval]" transformers accelerate -c requirements/train.txt
 	@touch $@
 
 tests/clients/%/node_modules/.package-lock.json: tests/clients/%/package-lock.json

@@ -82,7 +82,8 @@ def test_a_run_is_measured_judged_and_released(
     results = tmp_path / "results"
     status, out, _ = gnomon("eval", "run", "small", "--text", held_out, "--results", results)
     assert status == 0
-    assert "small, reading 4 texts" in out
+    assert "small, shown 16 tokens at once" in out
+    assert "4 texts" in out
     assert "bits_per_byte" in out
     status, out, _ = gnomon(
         "eval", "run", "small", "--text", held_out, "--results", results, "--json", "--no-keep"

@@ -290,8 +290,9 @@ def _judged(
         thresholds=read_config(thresholds).gate if thresholds else None,
         tell=lambda text: print(text, file=sys.stderr, flush=True),
     )
+    width = max(len(measure.name) for measure in judgement.measures)
     for measure in judgement.measures:
-        print(f"{measure.name:<16}{measure.value:>9.3f}{_between(measure)}")
+        print(f"{measure.name:<{width}}{measure.value:>11.3f}{_between(measure)}")
     for check in judgement.checks:
         print(f"{'passes' if check.passed else 'misses'}: {gate.shown(check)}")
     return file, judgement

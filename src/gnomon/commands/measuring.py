@@ -119,16 +119,34 @@ def run_model(
         str, typer.Argument(help="A run's name or folder, a GGUF file, or a registered model.")
     ],
     text: Annotated[
-        list[Path], typer.Option(help="File or folder that it was not trained on; repeatable.")
-    ],
+        list[Path] | None,
+        typer.Option(help="File or folder that it was not trained on; repeatable."),
+    ] = None,
     words: Annotated[int, typer.Option(min=0, help="Next words to pick out of four.")] = 200,
+    tasks: Annotated[
+        str, typer.Option(help="Tasks of lm-eval, parted by commas; their data must be here.")
+    ] = "",
+    include: Annotated[
+        Path | None, typer.Option(help="Folder with task definitions and data of your own.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="Worked examples before each question.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder of results.")] = Path("eval/results"),
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Write the result.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Measure how well a trained model reads text: bits per byte, perplexity, next words."""
+    """Measure a trained model: how well it reads a text, and how it does in tasks of lm-eval."""
     from gnomon.train.need import need
 
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not text and not names:
+        raise ConfigError(
+            "There is nothing to measure by.",
+            code="eval.nothing",
+            hint="Name --text FILE, text that it was not trained on, or --tasks NAME, or both.",
+        )
     need("torch", "gguf")
     import msgspec
 
@@ -139,32 +157,44 @@ def run_model(
     from gnomon.train.evaluate import evaluate as read
     from gnomon.train.evaluate import held_out
     from gnomon.train.subject import of
+    from gnomon.train.tasks.ask import ask, ready, setup
+
+    def tell(said: str) -> None:
+        typer.echo(said, err=True)
 
     clock = SystemClock()
     began, at = clock.monotonic(), clock.now()
-    texts = held_out(text)
+    texts = held_out(text) if text else []
+    found_tasks = ready(names, include) if names else None
     subject = of(model, load().settings.home)
-    found = read(subject, texts, words=words, tell=lambda said: typer.echo(said, err=True))
-    case = f"{len(texts):,} text{'s' * (len(texts) != 1)}"
+    told: dict[str, Any] = {"window": subject.window}
+    measured = []
+    if texts:
+        found = read(subject, texts, words=words, tell=tell)
+        told |= {"text_sha256": found.text_sha256, "words": words}
+        case = f"{len(texts):,} text{'s' * (len(texts) != 1)}"
+        measured += [(case, measure.name, measure) for measure in found.measures]
+    if found_tasks:
+        figures = ask(subject, found_tasks, limit=limit, shots=shots, tell=tell)
+        told |= setup(figures, limit)
+        measured += [(figure.case, figure.metric, figure.measure) for figure in figures]
     result = stored.Result(
         suite=f"model-{subject.name}",
         at=at,
         version=__version__,
         where="in process",
-        setup={"text_sha256": found.text_sha256, "words": words, "window": subject.window},
+        setup=told,
         machine=stored.machine(),
         took_s=round(clock.monotonic() - began, 1),
         figures=tuple(
-            Figure(
-                case=case, name=m.name, value=m.value, low=m.low, high=m.high, n=m.n, unit=m.unit
-            )
-            for m in found.measures
+            Figure(case=case, name=name, value=m.value, low=m.low, high=m.high, n=m.n, unit=m.unit)
+            for case, name, m in measured
         ),
     )
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
     else:
-        print(f"{subject.name}, reading {case} ({result.took_s:.0f} s)")
+        print(f"{subject.name}, shown {subject.window:,} tokens at once ({result.took_s:.0f} s)")
         print(stored.table(result, stored.before(stored.load(results, result.suite), result)))
     if keep:
         print(f"Wrote {stored.save(results, result)}.", file=sys.stderr)

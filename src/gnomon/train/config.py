@@ -141,6 +141,15 @@ class Gate(_Section):
     worse_cloze: float = Field(
         5.0, ge=0, description="Percentage points below the model that it replaces."
     )
+    tasks: dict[str, dict[str, float]] = Field(
+        {}, description="Tasks of lm-eval, and what their figures must reach: TASK.METRIC = 0.5."
+    )
+    task_folder: Path | None = Field(
+        None, description="Folder with task definitions and data of one's own."
+    )
+    worse_tasks: float = Field(
+        0.1, ge=0, description="Part of the replaced model's figure that a task may lose."
+    )
 
 
 class RunConfig(_Section):
@@ -218,11 +227,14 @@ def read_config(path: Path) -> RunConfig:
             f"{path}: {told}.", code="train.config", hint="See docs/how-to/train-a-model.md."
         ) from error
     tokens = (path.parent / config.data.tokens).resolve()
-    text = tuple((path.parent / given).resolve() for given in config.gate.text)
+    gate = config.gate
+    moved: dict[str, Any] = {"text": tuple((path.parent / t).resolve() for t in gate.text)}
+    if gate.task_folder:
+        moved["task_folder"] = (path.parent / gate.task_folder).resolve()
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"tokens": tokens}),
-            "gate": config.gate.model_copy(update={"text": text}),
+            "gate": gate.model_copy(update=moved),
         }
     )
 

@@ -44,6 +44,8 @@ class Subject:
     end_id: int
     window: int
     """The most tokens that it is shown at once."""
+    decode: Callable[[Sequence[int]], str] | None = None
+    """Tokens to text; only what writes text needs it."""
 
 
 @dataclass(frozen=True)
@@ -164,16 +166,26 @@ def _nats(subject: Subject, text: str) -> tuple[float, int]:
 
 def _chances(subject: Subject, rows: Sequence[Sequence[int]]) -> Iterable[torch.Tensor]:
     """For each row the log-probability of each of its tokens but the first, in fp64."""
+    for logits, row in zip(read_rows(subject, rows), rows, strict=True):
+        yield scores(logits, row)
+
+
+def scores(logits: torch.Tensor, row: Sequence[int]) -> torch.Tensor:
+    """The log-probability of each token of `row` but the first, in fp64."""
+    following = torch.tensor(row[1:])
+    return logits.log_softmax(-1).gather(-1, following[:, None])[:, 0].double()
+
+
+def read_rows(subject: Subject, rows: Sequence[Sequence[int]]) -> Iterable[torch.Tensor]:
+    """For each row the logits after each of its tokens but the last; rows are read together."""
     longest = max(map(len, rows))
     together = max(1, _BATCH_TOKENS // longest)
     for at in range(0, len(rows), together):
         part = rows[at : at + together]
         filled = [[*row, *[subject.end_id] * (longest - len(row))] for row in part]
-        tokens = torch.tensor(filled)
         with torch.no_grad():
-            logits, _, _ = subject.model(tokens[:, :-1])
-        said = logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0].double()
-        for row, line in zip(part, said, strict=True):
+            logits, _, _ = subject.model(torch.tensor(filled)[:, :-1])
+        for row, line in zip(part, logits, strict=True):
             yield line[: len(row) - 1]
 
 

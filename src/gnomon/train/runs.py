@@ -163,7 +163,8 @@ def _judged(judgement: Judgement) -> str:
         value = "no number" if figure.value is None else f"{figure.value:.3f}"
         wanted = "" if check is None or check.threshold is None else f"{check.threshold:g}"
         verdict = "" if check is None else "passes" if check.passed else "misses"
-        rows.append((figure.name.replace("_", " "), value, between, wanted, verdict))
+        name = figure.name if "." in figure.name else figure.name.replace("_", " ")
+        rows.append((name, value, between, wanted, verdict))
     return table(("figure", "value", "95 %", "threshold", ""), rows)
 
 

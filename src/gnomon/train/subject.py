@@ -68,6 +68,7 @@ def of_run(folder: Path) -> Subject:
         lambda text: list(cut.encode(text, add_special_tokens=False).ids),
         index.end_id,
         config.data.sequence,
+        cut.decode,
     )
 
 
@@ -107,6 +108,7 @@ def of_gguf(path: Path, window: int = _WINDOW) -> Subject:
         lambda text: list(cut.encode(text, add_special_tokens=False).ids),
         end_id,
         min(shape.context, window),
+        cut.decode,
     )
 
 
