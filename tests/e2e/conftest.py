@@ -42,9 +42,16 @@ def kit() -> Any:
     return fakes
 
 
-@pytest_asyncio.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in the browser run in its event loop."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright: one for all tests, each with its own context."""
     executable = shutil.which("chromium")
     if executable is None:
         pytest.skip("no chromium: install it with `apt-get install chromium`")
