@@ -18,6 +18,7 @@ from gnomon.train.corpus import inputs
 from gnomon.train.corpus.build import Options, build
 from gnomon.train.corpus.inputs import Text, find_units, read_unit
 from gnomon.train.corpus.manifest import documents
+from gnomon.train.corpus.markdown import shown
 
 PAGE = (
     "<html lang='de'><head><title>Die Brücke</title></head><body><article><h1>Die Brücke</h1>"
@@ -182,3 +183,56 @@ def test_spans_of_a_file_are_told_with_their_hashes(
         read_bytes = body[entry.start : entry.start + entry.body_bytes]
         assert hashlib.sha256(read_bytes).hexdigest() == entry.sha256
     assert sum(shard.inputs[0].body_bytes for shard in parts.shards) == len(body)
+
+
+def test_of_markdown_what_a_reader_sees_is_read(tmp_path: Path) -> None:
+    written = """---
+title: front matter
+---
+# The *old* bridge
+
+It was [closed](https://a.example/x) on `Monday`,
+as <b>planned</b>. <!-- not this -->
+
+- first point
+  goes on
+- second
+
+  its own paragraph
+  1. inner
+
+```sh
+rm -rf /  # code
+```
+
+| name | height |
+|---|---|
+| bridge | 12 m |
+
+![a picture](p.png)
+"""
+    seen = """The old bridge
+
+It was closed on Monday, as planned.
+
+- first point goes on
+- second
+its own paragraph
+1. inner
+
+name, height
+bridge, 12 m
+
+a picture"""
+    assert shown(written) == seen
+    path = tmp_path / "a.md"
+    path.write_text(written)
+    (unit,) = find_units([path])
+    (text,) = read_unit(unit)
+    assert text.text == seen
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.sampled_from("ab \n#*_`[]()|-<>!1.~\t\\"), max_size=200))
+def test_any_text_is_markdown(text: str) -> None:
+    assert set(shown(text)) <= set(text) | {",", "-", " "}

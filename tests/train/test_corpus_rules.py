@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import re
 import time
 from collections import Counter
 
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnomon.train.corpus import minhash
+from gnomon.train.corpus import build, inputs, judge, minhash, rules
 from gnomon.train.corpus.minhash import bands, clusters, equal_pairs
 from gnomon.train.corpus.pieces import split_piece
+from gnomon.train.corpus.reasons import meaning
 from gnomon.train.corpus.rules import Rules
 from gnomon.train.corpus.scrub import scrub
 from gnomon.train.corpus.words import Vocabulary, plain_words
@@ -28,6 +31,16 @@ def prose(seed: int, sentences: int = 30) -> str:
         for _ in range(sentences)
     ]
     return "\n".join(" ".join(out[i : i + 5]) for i in range(0, len(out), 5))
+
+
+def test_every_reason_is_told_in_words() -> None:
+    said = "".join(inspect.getsource(module) for module in (rules, judge, inputs, build))
+    named = re.findall(r"\"((?:gopher|c4|fineweb|duplicate)\.\w+)\"", said)
+    named += re.findall(r"return \"(\w+)\"\n|fault=\"(\w+)\"", said)
+    reasons = {part for found in named for part in ((found,) if isinstance(found, str) else found)}
+    reasons |= {"gopher.top_2_gram", "gopher.repeated_7_grams"}
+    assert len(reasons) > 25
+    assert [reason for reason in reasons - {""} if not meaning(reason)] == []
 
 
 def test_prose_is_kept_and_unchanged() -> None:

@@ -97,6 +97,7 @@ def _on_ray(address: str, workers: int) -> AbstractContextManager[Spread]:
 def show_corpus(folder: Folder, as_json: Json = False) -> None:
     """Say what a corpus holds, and what was dropped for which reason."""
     from gnomon.train.corpus.manifest import read_manifest
+    from gnomon.train.corpus.reasons import meaning
 
     manifest = read_manifest(folder)
     if as_json:
@@ -107,9 +108,15 @@ def show_corpus(folder: Folder, as_json: Json = False) -> None:
     size = sum((folder / shard.file).stat().st_size for shard in manifest.shards)
     print(f"{manifest.documents:,} of {manifest.texts:,} texts, {size:,} bytes packed,", end=" ")
     print(f"in {len(manifest.shards):,} shards.")
-    for title, counts in (("Dropped", manifest.dropped), ("Replaced", manifest.scrubbed)):
+    for title, counts in (("dropped", manifest.dropped), ("replaced", manifest.scrubbed)):
         for reason, count in sorted(counts.items(), key=lambda pair: -pair[1]):
-            print(f"    {title.lower()}: {reason} {count:,}")
+            said = meaning(reason) if title == "dropped" else ""
+            print(f"    {title}: {reason} {count:,}{said and f' ({said})'}")
+    judged = sum(
+        n for r, n in manifest.dropped.items() if r.startswith(("gopher", "c4", "fineweb"))
+    )
+    if judged > manifest.texts / 2:
+        print("The rules are for prose of web pages; to keep other texts, build with --no-quality.")
     if manifest.forgotten:
         print(f"    forgotten: {len(manifest.forgotten):,}")
 

@@ -250,6 +250,10 @@ def _file(path: Path) -> Text:
     body = path.read_bytes()
     if path.suffix == ".py":
         return Text(key, _docstrings(body), source="python")
+    if path.suffix.lower() == ".md":
+        from gnomon.train.corpus.markdown import shown
+
+        return Text(key, clean_text(shown(body.decode("utf-8", "replace"))), source="file")
     kind = "text/html" if path.suffix.lower() in (".html", ".htm") else ""
     if not kind:
         return Text(key, clean_text(body.decode("utf-8", "replace")), source="file")
