@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gnomon.extract.base import Page
 from gnomon.extract.dates import parse_date, read_date
 from gnomon.extract.html import extract_page
-from gnomon.extract.written import day_in_path, days_in, plain_digits
+from gnomon.extract.written import day_in_path, days_in, month_in_path, plain_digits
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STORY = "".join(
@@ -277,7 +277,167 @@ def test_an_update_is_the_day_only_where_nothing_else_is() -> None:
 
 def test_an_undated_page_has_the_day_of_its_address() -> None:
     result = page(story(), url="https://n.example/2019/11/05/bridge")
-    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "htmldate")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "address")
+
+
+def test_the_month_of_the_address_rules_other_days_out() -> None:
+    others = "<p class=date>Mar 3, 2021</p><p class=date>Nov 5, 2019</p>"
+    result = page(story(others), url="https://n.example/2019/11/bridge/")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "byline")
+    alone = page(story("<p class=date>Mar 3, 2021</p>"), url="https://n.example/2019/11/bridge/")
+    assert alone.published_day is None
+    assert month_in_path("https://n.example/2019/13/bridge/") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<div>14 August 2019, 15:40</div>",
+        "<p>Freitag<br>14.08.2019, 09:55 Uhr</p>",
+        "<p><i></i>Ann Example · Aug 14, 2019 · 6 min read</p>",
+        "<div>Aug 14</div><div>09:34</div><div>2019</div>",
+        "<div><div>14</div><div>August</div><div>2019</div></div>",
+        f"<p>Oldtown, August 14, 2019 – The council met. {'It talked of a bridge. ' * 20}</p>",
+        "<div>14/08/19</div>",
+    ],
+)
+def test_a_line_with_hardly_more_than_a_date_is_a_byline(line: str) -> None:
+    result = page(story(line), lang="en-gb")
+    assert (result.published_day, result.date_source) == (date(2019, 8, 14), "byline")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["<p>Version 3, 29 June 2007</p>", "<p>Available until:</p><p>14.10.2020 ∙ 14:00</p>"],
+)
+def test_the_day_of_something_else_is_no_byline(line: str) -> None:
+    assert page(story(line)).date_source != "byline"
+
+
+def test_a_title_may_be_a_lower_heading() -> None:
+    head = "<title>The bridge is built - The Example</title>"
+    body = f"<h2>The bridge is built</h2><div>14 August 2019</div>{STORY}<h2>And more</h2>"
+    assert page(body, head).published_day == date(2019, 8, 14)
+    far = f"<h2>Something else</h2>{STORY * 9}<div>14 August 2019</div>"
+    assert page(far, head).date_source != "byline"
+
+
+def test_the_foot_of_the_article_tells_its_day() -> None:
+    foot = (
+        "<footer class=entry-meta><time class=published datetime=2019-11-05>5 Nov</time></footer>"
+    )
+    article = f"<article><h1>The bridge is built</h1>{STORY}{foot}</article>"
+    assert page(article).published_day == date(2019, 11, 5)
+    apart = f"<article><h1>The bridge is built</h1>{STORY}</article>{foot}"
+    assert page(apart).date_source != "byline"
+
+
+def test_a_machine_reads_the_title_of_an_abbreviation() -> None:
+    body = story("<abbr class=published title='2019-11-05T10:00:00+01:00'>Tuesday</abbr>")
+    assert page(body).published_at == datetime(2019, 11, 5, 9, tzinfo=UTC)
+
+
+# -- the order of numbers -----------------------------------------------------------
+@pytest.mark.parametrize(
+    ("url", "below", "lang", "day"),
+    [
+        ("https://n.example/a", "", "en", date(2019, 4, 5)),
+        ("https://n.example.co.uk/a", "", "en", date(2019, 5, 4)),
+        ("https://n.example.au/a", "", "en-US", date(2019, 4, 5)),
+        ("https://n.example/a", "<p>since 25/03/2011</p>", "en", date(2019, 5, 4)),
+        ("https://n.example/a", "<p>since 03/25/2011</p>", "de", date(2019, 4, 5)),
+        ("https://n.example/a", "<p>25/03/2011 and 03/25/2011</p>", "de", date(2019, 5, 4)),
+    ],
+)
+def test_numbers_are_read_as_the_page_writes_them(
+    url: str, below: str, lang: str, day: date
+) -> None:
+    body = story("<p class=date>04/05/2019</p>", below)
+    assert page(body, lang=lang, url=url).published_day == day
+
+
+def test_without_a_tag_the_prose_tells_the_order() -> None:
+    prose = "<p>Der Rat der Stadt hat gestern Abend beschlossen, die alte Brücke zu erneuern.</p>"
+    html = f"<html><body><h1>Die Brücke</h1><p class=date>04/05/2019</p>{prose}</body></html>"
+    found = extract_page(html.encode(), url="https://n.example/a", now=NOW)
+    assert found.published_day == date(2019, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "day"),
+    [
+        ("2 تير 1399 - 12:09:08", "fa", date(2020, 6, 22)),
+        ("دوشنبه ۲ تیر ۱۳۹۹", "", date(2020, 6, 22)),
+        ("1399/02/21", "fa", date(2020, 5, 10)),
+        ("30 اسفند 1399", "fa", date(2021, 3, 20)),
+        ("1 فروردین 1403", "fa", date(2024, 3, 20)),
+        ("1 فروردین 1404", "fa", date(2025, 3, 21)),
+        ("1399/02/21", "de", None),
+        ("1441/09/17", "ar", None),
+        ("31 مهر 1399", "fa", None),
+    ],
+)
+def test_the_solar_calendar(text: str, lang: str, day: date | None) -> None:
+    assert [w.day for w in days_in(plain_digits(text), lang)] == ([day] if day else [])
+
+
+# -- claims in other words ------------------------------------------------------------
+@pytest.mark.parametrize("text", ["5 November 2019", "2019/11/05 10:00", "05.11.2019"])
+def test_a_claim_may_be_written_for_people(text: str) -> None:
+    result = page(story(), stated(text), lang="en")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "meta")
+
+
+def test_an_article_without_a_day_has_that_of_its_page() -> None:
+    nodes = (
+        '{"@graph":[{"@type":"NewsArticle","headline":"The bridge"},'
+        '{"@type":"WebPage","datePublished":"2019-11-05T10:00:00+01:00","headline":"Home"}]}'
+    )
+    result = page(story(), f"<script type='application/ld+json'>{nodes}</script>")
+    assert (result.title, result.published_day) == ("The bridge", date(2019, 11, 5))
+
+
+def test_the_evening_before_the_printed_issue() -> None:
+    line = "<p class=date>04.11.2019, 18:01 Uhr</p>"
+    result = page(story(line), stated("2019-11-05"), lang="de")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 4), "byline")
+    exact = page(story(line), stated("2019-11-05T07:00:00+01:00"), lang="de")
+    assert exact.published_day == date(2019, 11, 5)
+    earlier = page(story("<p class=date>04.10.2019, 18:01 Uhr</p>"), stated("2019-11-05"))
+    assert earlier.published_day == date(2019, 11, 5)
+
+
+# -- what scripts are told ---------------------------------------------------------------
+@pytest.mark.parametrize(
+    "state",
+    [
+        'window.state = {"article": {"publishedAt": "2019-11-05T10:00:00Z"}}',
+        "dataLayer.push({'pubDate': '2019-11-05 10:00'})",
+        "{&q;property&q;:&q;article:published_time&q;,&q;content&q;:&q;2019-11-05T10:00Z&q;}",
+        r'push("{\"datePublished\":\"2019.11.05\"}")',
+    ],
+)
+def test_a_script_is_told_the_day(state: str) -> None:
+    result = page(story(below=f"<script>{state}</script>"))
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "script")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        '[{"publishedAt": "2019-11-05T10:00Z"}, {"publishedAt": "2019-11-04T10:00Z"}]',
+        '{"publishDate": "2019-01-01T00:00:00Z"}',
+        '{"published": "2031-01-01T10:00:00Z"}',
+    ],
+)
+def test_a_list_a_placeholder_or_the_future_is_not_believed(state: str) -> None:
+    assert page(story(below=f"<script>{state}</script>")).date_source != "script"
+
+
+def test_json_ld_that_cannot_be_read_is_still_a_script() -> None:
+    broken = '{"@type":"NewsArticle","datePublished":"2019-11-05T10:00:00+01:00",,}'
+    result = page(story(), f"<script type='application/ld+json'>{broken}</script>")
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "script")
 
 
 def test_a_month_or_a_year_is_no_day() -> None:

@@ -96,8 +96,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """
     updated_at: datetime | None = None
     date_source: str = ""
-    """Where `published_at` comes from: `json-ld`, `meta`, `byline` (a day marked or labelled on the
-    page), `htmldate`; empty if undated."""
+    """Where `published_at` comes from: `json-ld`, `meta`, `byline` (a day marked, labelled or
+    alone on the page), `address`, `script`, `updated` (only a last change is told), `htmldate`;
+    empty if undated."""
     links: tuple[str, ...] = ()
     """Absolute http(s) links of the page, without repeats, in order."""
     feeds: tuple[str, ...] = ()

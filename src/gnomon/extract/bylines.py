@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time
 from enum import IntEnum
 
 import msgspec
 from lxml import etree
 
 from gnomon.extract.dates import read_date
-from gnomon.extract.written import days_in, plain_digits
+from gnomon.extract.written import Written, days_in, plain_digits
 
 _MAX_ELEMENTS = 15_000
 _MAX_BLOCK_CHARS = 200
@@ -29,6 +29,36 @@ _LEAD_CHARS, _MAX_LEAD_CHARS = 16, 60
 """How much may stand before a date under the label of the line before, or of its own line."""
 _BEFORE_TITLE, _AFTER_TITLE = 15, 60
 """Elements before and after a title among which its by-line stands."""
+_DETAILS_CHARS = 400
+"""An aside or foot inside the article that says no more than this tells who wrote it and when."""
+_BOX_CHARS, _BOX_PARTS = 14, 4
+"""Day, month and year in elements of their own: how long they are, and how many."""
+_BESIDE_CHARS, _BESIDE_WORDS = 16, 3
+_BEHIND_CHARS, _BEHIND_WORDS = 40, 6
+"""What may stand beside a date that is alone: a weekday, a town, a name; more if it comes first."""
+_DATELINE = re.compile(
+    r"\W{0,2}(?:[^\W\d_a-z][\w.’'-]*[ /]?){0,4}(?:\([^()]{2,30}\))?[,:/–—-]?\s?(?:den |am |le )?"
+    r"(?P<day>(?:[^\W\d_]{2,10}\.? )?\d[\w .,/-]{5,22}?)\s?(?:[()–—:|•]|-\s|\.[-–—])"
+)
+"""How a press release begins: "Berlin, 5 May 2019 –"."""
+_OTHER_DAY = re.compile(
+    r"\b(?:version|until|till|expires?|deadline|valid|available|bis|gültig|verfügbar|jusqu\w*|hasta"
+    r"|até|fino|tot|born|geboren|\*)\W*(?:\w+\W+)?$",
+    re.IGNORECASE,
+)
+"""What a date after these words tells is another day."""
+_CLOCK = re.compile(
+    r"\d{1,2}\s?[:.h]\s?\d{2}(?:[:.]\d{2})?\s?(?:uhr\b|[ap]\.?m\b\.?|hrs?\b)?"
+    r"|\b\d{1,2}\s?(?:uhr|[ap]\.?m)\b|\b(?:GMT|UTC|[A-Z]{1,4}[SD]?T)\b(?:\s?[+-]\d{1,4})?"
+    r"|\d+\+?\s?(?:min(?:ute)?[ns]?)\.?(?:[ -](?:read|de lecture|lesezeit|di lettura))?",
+    re.IGNORECASE,
+)
+"""The time of day, its zone, and how long reading takes."""
+_HEADINGS = ("h1", "h2", "h3", "h4")
+_TITLE_CHARS = 8
+_LIST_DAYS = 4
+"""So many days in places of one kind are a list of stories."""
+_TIMES = ("time", "abbr")
 _MARKS = ("datePublished", "dateModified")
 _PARTED = re.compile(r"\d{4}|[.!?]\s|[。！？]|[\u3040-\u30ff\u4e00-\u9fff]{2}")
 _AWAY = re.compile(
@@ -89,8 +119,13 @@ class Rank(IntEnum):
     """A `<time>` with a machine's date, outside comments."""
     BYLINE = 4
     """In an element whose name speaks of date, author or publication."""
-    UPDATED = 5
+    ALONE = 5
+    """A line of its own that holds hardly anything else."""
+    UPDATED = 6
     """Under a word such as "updated": known, but no day of publication."""
+
+
+_UNSURE = (Rank.TIMED, Rank.BYLINE, Rank.ALONE)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -103,6 +138,8 @@ class Found(msgspec.Struct, frozen=True):
     """Tag and class of the element in which it stands."""
     position: int = 0
     """How many elements come before it."""
+    timed: bool = False
+    """Whether the time of day stands beside it."""
 
 
 class _Block(msgspec.Struct):
@@ -128,10 +165,21 @@ class DaysOn(msgspec.Struct, frozen=True):
         days = defaultdict(set)
         for one in self.found:
             days[one.place].add(one.day)
-        sure = [one for one in self.found if one.rank not in (Rank.TIMED, Rank.BYLINE)]
-        unsure = [one for one in self.found if one.rank in (Rank.TIMED, Rank.BYLINE)]
-        near = [one for one in unsure if self._is_near(one)]
-        far = [one for one in unsure if not self._is_near(one) and len(days[one.place]) == 1]
+        sure = [one for one in self.found if one.rank not in _UNSURE]
+        unsure = [one for one in self.found if one.rank in _UNSURE]
+        near = [
+            one
+            for one in unsure
+            if self._is_near(one) and (one.rank == Rank.ALONE or len(days[one.place]) < _LIST_DAYS)
+        ]
+        far = [
+            one
+            for one in unsure
+            if not self._is_near(one) and len(days[one.place]) == 1 and one.rank != Rank.ALONE
+        ]
+        timed = [one for one in unsure if one.timed and one.rank == Rank.ALONE]
+        if len({one.day for one in timed}) == 1:
+            far += timed
         # Sorting is stable: the page's order decides within a rank.
         yield from sorted((one for one in sure if one.rank != Rank.UPDATED), key=_rank)
         yield from sorted(near, key=_rank)
@@ -147,18 +195,24 @@ def _rank(found: Found) -> Rank:
 
 
 def days_on(tree: etree._Element, lang: str) -> DaysOn:
-    """The days that the page calls its own, or that stand where such a day stands."""
+    """The days that the page calls its own, or that stand where such a day stands.
+
+    Numbers are read in the order of `lang`.
+    """
     found: list[Found] = []
     titles: list[int] = []
     before = ""
+    box: list[str] = []
     for block, element, position in _walk(tree):
         text = plain_digits(" ".join("".join(block.text).split())) if block is not None else ""
-        if element is not None and element.tag == "h1":
+        if element is not None and element.tag in _HEADINGS:
             titles = [*titles, position][:_MAX_TITLES]
         elif element is not None:
             found += _machine_read(element, f"{before} {text}", position)
         elif text and block is not None:
-            found += _in_text(text, block, before, lang, position)
+            here = _in_text(text, block, before, lang, position)
+            box = [*box, text][-_BOX_PARTS:] if len(text) <= _BOX_CHARS else []
+            found += here or _in_box(box, block, lang, position)
             before = text[-_GAP_CHARS:]
         if len(found) >= _MAX_FOUND:
             break
@@ -169,11 +223,8 @@ def _walk(
     tree: etree._Element,
 ) -> Iterator[tuple[_Block | None, etree._Element | None, int]]:
     """Blocks of text; and, with the block so far, titles and what carries a date for machines."""
-    kept = {
-        above
-        for _, h1 in zip(range(_MAX_TITLES), tree.iter("h1"), strict=False)
-        for above in (h1, *h1.iterancestors())
-    }
+    titles = _titles(tree)
+    kept = {above for title in titles for above in (title, *title.iterancestors())}
     block: _Block | None = None
     walker = etree.iterwalk(tree, events=("start", "end"))
     elements = 0
@@ -187,10 +238,10 @@ def _walk(
             elements += 1
             if elements > _MAX_ELEMENTS:
                 break
-            if tag in _SILENT_TAGS or _is_away(element, kept):
+            if tag in _SILENT_TAGS or (_is_away(element, kept) and not _is_details(element, kept)):
                 walker.skip_subtree()
                 continue
-            if tag in ("h1", "time") or element.get("itemprop") in _MARKS:
+            if tag in _TIMES or element in titles or element.get("itemprop") in _MARKS:
                 yield block, element, elements
             inside, text = element, element.text
         else:
@@ -210,6 +261,25 @@ def _walk(
         yield block, None, elements
 
 
+def _titles(tree: etree._Element) -> list[etree._Element]:
+    """The headings of the first level; where there is none, those that repeat the page's title."""
+    if found := [h1 for _, h1 in zip(range(_MAX_TITLES), tree.iter("h1"), strict=False)]:
+        return found
+    title = next(tree.iter("title"), None)
+    whole = _squeezed("".join(title.itertext())) if title is not None else ""
+    for heading in tree.iter("h2", "h3", "h4"):
+        text = _squeezed("".join(heading.itertext())[:_MAX_NAME_CHARS])
+        if len(text) >= _TITLE_CHARS and text in whole:
+            found.append(heading)
+        if len(found) == _MAX_TITLES:
+            break
+    return found
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split()).lower()
+
+
 def _is_away(element: etree._Element, kept: set[etree._Element]) -> bool:
     if element in kept or element.tag in ("html", "body", "main"):
         return False
@@ -219,13 +289,29 @@ def _is_away(element: etree._Element, kept: set[etree._Element]) -> bool:
     return bool(names) and "hentry" not in names and _AWAY.search(names) is not None
 
 
+def _is_details(element: etree._Element, kept: set[etree._Element]) -> bool:
+    """Whether it is a small aside or foot of the article itself."""
+    if element.tag not in ("aside", "footer") or _AWAY.search(_names(element)):
+        return False
+    if not any(above.tag == "article" and above in kept for above in element.iterancestors()):
+        return False
+    chars = 0
+    for text in element.itertext():
+        chars += len(text.strip())
+        if chars > _DETAILS_CHARS:
+            return False
+    return True
+
+
 def _names(element: etree._Element) -> str:
     return f"{element.get('class', '')} {element.get('id', '')}".strip()[:_MAX_NAME_CHARS]
 
 
 def _machine_read(element: etree._Element, before: str, position: int) -> list[Found]:
-    raw = element.get("datetime") or element.get("content") or ""
+    raw = element.get("datetime") or element.get("content") or element.get("title") or ""
     moment = read_date(raw) if len(raw) <= _GAP_CHARS else None
+    if moment is None and (written := next(days_in(plain_digits(raw[:_GAP_CHARS])), None)):
+        moment = datetime.combine(written.day, time.min)
     if moment is None:
         return []
     mark, names = element.get("itemprop", ""), element.get("class", "").lower().split()
@@ -240,7 +326,9 @@ def _machine_read(element: etree._Element, before: str, position: int) -> list[F
 
 def _in_text(text: str, block: _Block, before: str, lang: str, position: int) -> list[Found]:
     if block.chars > _MAX_BLOCK_CHARS:
-        return []
+        opening = _DATELINE.match(text)
+        day = next(days_in(opening["day"], lang), None) if opening else None
+        return [Found(Rank.ALONE, day.day, None, _place(block.element)[1], position)] if day else []
     found = []
     for written in days_in(text, lang):
         lead = text[: written.start]
@@ -250,9 +338,32 @@ def _in_text(text: str, block: _Block, before: str, lang: str, position: int) ->
             rank = _label(f"{before} {lead}" if alone else lead) or rank
         if rank is None and (_BY.match(text) or (alone and _BY.match(before))):
             rank = Rank.BYLINE
+        if rank is None and not _OTHER_DAY.search(f"{before} {lead}") and _is_alone(text, written):
+            rank = Rank.ALONE
         if rank is not None:
-            found.append(Found(rank, written.day, None, place, position))
+            timed = _CLOCK.search(text, written.end) is not None
+            found.append(Found(rank, written.day, None, place, position, timed))
     return found
+
+
+def _in_box(parts: list[str], block: _Block, lang: str, position: int) -> list[Found]:
+    """A day whose parts stand in elements of their own, the last of them in `block`."""
+    for first in range(len(parts) - 1):
+        text = " ".join(parts[first:])
+        written = next(iter(days_in(text, lang)), None)
+        if written is not None and written.start == 0 and written.end == len(text):
+            rank, place = _place(block.element)
+            return [Found(rank or Rank.ALONE, written.day, None, place, position)]
+    return []
+
+
+def _is_alone(text: str, written: Written) -> bool:
+    beside = f"{text[: written.start]} {text[written.end :]}"
+    words = re.findall(r"[^\W\d_]+", _CLOCK.sub(" ", beside))
+    chars = sum(map(len, words))
+    if written.start == 0:
+        return len(words) <= _BEHIND_WORDS and chars <= _BEHIND_CHARS
+    return len(words) <= _BESIDE_WORDS and chars <= _BESIDE_CHARS
 
 
 def _label(before: str) -> Rank | None:

@@ -22,6 +22,7 @@ from gnomon.extract.metadata import (
     alternate_feeds,
     base_url,
     local_day,
+    printed_earlier,
     read_claims,
     search_date,
 )
@@ -99,6 +100,8 @@ def extract_page(
     links, feeds = _links(tree, base), alternate_feeds(tree, base)
     if claims.published_at is None and not large:
         search_date(claims, tree, url=url, now=now, dates=dates)  # which also reads scripts
+    elif not large:
+        printed_earlier(claims, tree, url=url)
     local_day(claims, tree, url=url, large=large)
     _drop_code(tree)
     text = _text(tree, notes, large=large or overmarked("".join(tree.itertext())))

@@ -10,21 +10,25 @@ import logging
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from lxml import etree
 
 from gnomon.extract.bylines import Rank, days_on
 from gnomon.extract.dates import Dates, parse_date, read_date
-from gnomon.extract.text import html_to_text, one_line
+from gnomon.extract.scripts import day_in_scripts
+from gnomon.extract.text import detect_lang, html_to_text, one_line
 from gnomon.extract.urls import absolute, same_site
-from gnomon.extract.written import day_in_path, days_in, plain_digits
+from gnomon.extract.written import day_in_path, day_order, days_in, month_in_path, plain_digits
 
 _MAX_SCRIPTS = 20
 _MAX_JSON_CHARS = 500_000
 _MAX_NODES = 5_000
 _FIELD_CHARS = 500
+_MAX_PARAGRAPHS = 20
 _ARTICLE_TYPES = re.compile(r"(article|posting|report|review|recipe|announcement)$", re.IGNORECASE)
 _PAGE_TYPES = re.compile(r"(page|website|creativework|videoobject|podcastepisode|event)$", re.I)
 _PUBLISHED = (
@@ -33,7 +37,14 @@ _PUBLISHED = (
     *("published_time", "publication_date", "pubdate", "sailthru.date", "parsely-pub-date"),
     *("dc.date.issued", "dcterms.issued", "dcterms.created", "dc.date.created", "dc.date"),
     *("dcterms.date", "citation_publication_date", "citation_date", "originalpublicationdate"),
-    *("article:published", "rnews:datepublished", "cxenseparse:recs:publishtime", "date"),
+    *("article:published", "rnews:datepublished", "cxenseparse:recs:publishtime", "pub_date"),
+    *("citation_online_date", "published_date", "published-date", "publication-date", "published"),
+    *("date-published", "publishtime", "publish_time", "published_at", "displaydate", "pdate"),
+    *("article_date_original", "article.published", "article:publish_date", "bt:pubdate"),
+    *("mediator_published_time", "vr:published_time", "og:article:publish_date", "og:pubdate"),
+    *("dcterms.available", "dc.date.available", "dcterms.datesubmitted", "release_date"),
+    *("video:release_date", "og:video:release_date", "og:release_date", "originally-published"),
+    *("article.created", "article:created", "created", "creation_date", "date.issued", "date"),
 )
 _UPDATED = (
     *("article:modified_time", "og:updated_time", "og:article:modified_time", "datemodified"),
@@ -52,6 +63,8 @@ _BYLINES = etree.XPath(
 )
 _BY = re.compile(r"^\s*(by|von|par|por|di|от)\b[:\s]+", re.IGNORECASE)
 
+_DAY = timedelta(days=1)
+_LEAD = timedelta(days=2)
 _WEST, _EAST = timedelta(hours=12), timedelta(hours=14)
 """How far the clocks of the earth go behind and ahead of UTC."""
 
@@ -115,9 +128,11 @@ def _date(claims: Claims, metas: dict[str, str], linked: dict[str, Any], dates: 
     for source, texts in sources:
         for text in filter(None, texts):
             moment = dates.of_text(text)
+            if moment is None and (day := _day_in_words(text, claims.lang)):
+                moment = dates.possible(_aware(datetime.combine(day, time.min)))
             if moment is not None:
                 claims.published_at, claims.date_source = moment, source
-                claims.published_day = _day_as_written(text)
+                claims.published_day = _day_as_written(text, claims.lang)
                 break
         if claims.date_source:
             break
@@ -125,10 +140,32 @@ def _date(claims: Claims, metas: dict[str, str], linked: dict[str, Any], dates: 
     claims.updated_at = next(filter(None, map(dates.of_text, filter(None, updates))), None)
 
 
-def _day_as_written(text: str) -> date | None:
+def _day_as_written(text: str, lang: str) -> date | None:
     """The publisher's day, unless the text is a moment in UTC, which does not tell it."""
     written = read_date(text.strip()[:100])
-    return None if written is None or _in_utc(written) else written.date()
+    if written is None:
+        return _day_in_words(text, lang)
+    return None if _in_utc(written) else written.date()
+
+
+def _day_in_words(text: str, lang: str) -> date | None:
+    return next((found.day for found in days_in(plain_digits(text[:100]), lang)), None)
+
+
+def printed_earlier(claims: Claims, tree: etree._Element, *, url: str) -> None:
+    """Where only a day is claimed, and the page shows a moment of a day just before, that holds.
+
+    Newspapers claim the day of the printed issue for what they publish the evening before.
+    """
+    moment, day = claims.published_at, claims.published_day
+    if moment is None or day is None or moment.time() != time.min:
+        return
+    here = next(days_on(tree, _order(claims, tree, url)).best(), None)
+    if here is None or here.rank > Rank.BYLINE or not here.timed:
+        return
+    if timedelta(0) < day - here.day <= _LEAD:
+        claims.published_at = _aware(here.moment or datetime.combine(here.day, time.min))
+        claims.published_day, claims.date_source = here.day, "byline"
 
 
 def local_day(claims: Claims, tree: etree._Element, *, url: str, large: bool) -> None:
@@ -146,7 +183,7 @@ def local_day(claims: Claims, tree: etree._Element, *, url: str, large: bool) ->
         if day in possible:
             claims.published_day = day
             return
-    found = () if large else days_on(tree, claims.lang).best()
+    found = () if large else days_on(tree, _order(claims, tree, url)).best()
     written = (f.day for f in found if f.rank < Rank.UPDATED and not _in_utc(f.moment))
     claims.published_day = next((day for day in written if day in possible), moment.date())
 
@@ -164,13 +201,14 @@ def search_date(
     htmldate is asked last. It gets a tree, never text: a text that looks like an address it would
     fetch.
     """
-    for found in days_on(tree, claims.lang).best():
-        midnight = datetime.combine(found.day, time.min)
-        moment = dates.possible(_aware(found.moment or midnight))
-        if moment is not None:
-            claims.published_at = moment
-            claims.published_day = None if _in_utc(found.moment) else found.day
-            claims.date_source = "updated" if found.rank == Rank.UPDATED else "byline"
+    links = (url, *_own_links(tree))
+    path_day = next(filter(None, map(day_in_path, links)), None)
+    month = next(filter(None, map(month_in_path, links)), None)
+    for source, day, moment in _candidates(claims, tree, url, path_day):
+        possible = dates.possible(_aware(moment or datetime.combine(day, time.min)))
+        if possible is not None and (source != "byline" or _is_of(day, month)):
+            claims.published_at, claims.date_source = possible, source
+            claims.published_day = None if _in_utc(moment) else day
             return
     from htmldate import find_date  # here, because it costs the start of the program
 
@@ -179,12 +217,46 @@ def search_date(
         extensive_search=True,
         original_date=True,
         max_date=now.replace(tzinfo=None),
-        url=url if day_in_path(url) else None,
+        url=url if path_day else None,
     )
     moment = dates.possible(parse_date(text) if text else None)
-    if moment is not None and not _is_rounded(moment.date(), tree):
+    if moment is not None and _is_of(moment.date(), month) and not _is_rounded(moment.date(), tree):
         claims.published_at, claims.published_day = moment, moment.date()
         claims.date_source = "htmldate"
+
+
+def _candidates(
+    claims: Claims, tree: etree._Element, url: str, path_day: date | None
+) -> Iterator[tuple[str, date, datetime | None]]:
+    """Source, day and moment of what can be the page's own day, the likeliest first."""
+    here = list(days_on(tree, _order(claims, tree, url)).best())
+    yield from (("byline", f.day, f.moment) for f in here if f.rank <= Rank.LABELLED)
+    if path_day is not None:
+        yield "address", path_day, None
+    yield from (("byline", f.day, f.moment) for f in here if Rank.LABELLED < f.rank < Rank.UPDATED)
+    if (told := day_in_scripts(tree)) is not None:
+        yield "script", told.date(), told
+    yield from (("updated", f.day, f.moment) for f in here if f.rank == Rank.UPDATED)
+
+
+def _order(claims: Claims, tree: etree._Element, url: str) -> str:
+    """The language in whose order the numbers of the page's dates are read."""
+    text = "\n".join(tree.itertext())
+    lang = claims.lang or _lang_of_prose(tree)
+    return day_order(text, lang, urlsplit(claims.canonical or url).hostname or "")
+
+
+def _lang_of_prose(tree: etree._Element) -> str:
+    """The language of the longest of the first paragraphs."""
+    texts = ("".join(p.itertext())[:_FIELD_CHARS] for p in islice(tree.iter("p"), _MAX_PARAGRAPHS))
+    return detect_lang(max(texts, key=len, default=""))
+
+
+def _is_of(day: date, month: tuple[int, int] | None) -> bool:
+    """Whether a day fits the month that the page's address tells."""
+    return month is None or any(
+        (near.year, near.month) == month for near in (day - _DAY, day, day + _DAY)
+    )
 
 
 def _is_rounded(day: date, tree: etree._Element) -> bool:
@@ -282,16 +354,21 @@ def _first(*texts: str) -> str:
 # -- JSON-LD -----------------------------------------------------------------------
 def _linked_data(tree: etree._Element) -> dict[str, Any]:
     """The node that describes the page best: an article, else a page with a date."""
+    article: dict[str, Any] = {}
     second: dict[str, Any] = {}
     for node in _nodes(tree):
         kinds = node.get("@type")
         kinds = kinds if isinstance(kinds, list) else [kinds]
         names = [kind for kind in kinds if isinstance(kind, str)]
-        if any(_ARTICLE_TYPES.search(name) for name in names):
+        is_article = any(_ARTICLE_TYPES.search(name) for name in names)
+        if is_article and "datePublished" in node:
             return node
+        if is_article and not article:
+            article = node
         if not second and "datePublished" in node and any(map(_PAGE_TYPES.search, names)):
             second = node
-    return second
+    dated = {"datePublished": second["datePublished"]} if article and second else second
+    return article | dated
 
 
 def _nodes(tree: etree._Element) -> Iterator[dict[str, Any]]:

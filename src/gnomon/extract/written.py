@@ -1,7 +1,8 @@
 """Days as people write them, in many languages: `19. Mai 2019`, `May 19, 2019`, `2019年5月19日`.
 
-Only whole days count (day, month and year of four digits, or of two with full stops). The order of
-day and month in `04/05/2019` is that of the language; a reading that gives no day is not guessed.
+Buddhist years and the solar calendar of Iran are read as well. Only whole days count (day, month
+and year of four digits, or of two between full stops or strokes). The order of day and month in
+`04/05/2019` is that of the language; a reading that gives no day is not guessed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,22 @@ import msgspec
 _WINDOW = 44
 """Characters before a year in which its day and month can stand."""
 _BUDDHIST = 543
+_SOLAR_MONTHS = "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند"
+_SOLAR_OF = {name: number for number, name in enumerate(_SOLAR_MONTHS.split(), 1)} | {
+    "ابان": 8,
+    "اذر": 9,
+}
+_SOLAR = re.compile(
+    r"(?<!\d)(?:(?P<day>\d{1,2})\s?(?:ام|م)?\s(?:ماه\s)?(?P<month>[\u0600-\u06ff]{2,10})\s?(?:ماه)?"
+    r"[\s،,]{1,3}(?P<year>1[34]\d\d)|(?P<y>1[34]\d\d)(?P<sep>[/-])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2}))"
+    r"(?!\d)"
+)
+_ARABIC = re.compile(r"[\u0620-\u06cc]")
+_SOLAR_YEAR, _SOLAR_NEW_YEAR = 1399, date(2020, 3, 20).toordinal()
+_SOLAR_LEAPS = (1, 5, 9, 13, 17, 22, 26, 30)
+"""Leap years within each 33; right from 1799 to 2256."""
+_SOLAR_LAST = 1411
+"""Later years with three figures in common are of the lunar calendar."""
 
 _MONTHS = (
     "january januar jänner janvier enero gennaio janeiro januari styczeń "
@@ -77,7 +94,7 @@ _MONTH_OF = {
 _WORD = r"([^\W\d_][\w.\u0300-\u036f\u0900-\u097f\u0e00-\u0e7f]{1,14})"
 _DAY = r"(?<!\d)(\d{1,2})"
 _YEAR = re.compile(r"(?<!\d)(?:19|20|25)\d\d(?!\d)")
-_SHORT = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d\d)(?![\d.])")
+_SHORT = re.compile(r"(?<![\d./])(\d{1,2})([./])(\d{1,2})\2([012]\d)(?![\d./])")
 # Each ends where the year begins.
 _NUMBERS_BEFORE = re.compile(_DAY + r"\s?([./-])\s?(\d{1,2})\s?\2\s?$")
 _WORD_BEFORE = re.compile(
@@ -86,6 +103,8 @@ _WORD_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _AMERICAN = re.compile(_WORD + r"[\s\xa0]{1,2}(\d{1,2})(?:st|nd|rd|th)?[\s\xa0]?,?[\s\xa0]{1,2}$")
+_BETWEEN = re.compile(r"\d{1,2}:\d{2}\s$")
+"""A time of day between the day and its year, as date boxes have it."""
 _VIETNAMESE = re.compile(_DAY + r" tháng (\d{1,2}),? (?:năm )?$", re.IGNORECASE)
 # Each begins where the year begins.
 _NUMBERS_AFTER = re.compile(r"\d{4}([./-])\s?(\d{1,2})\1\s?(\d{1,2})(?!\d)")
@@ -115,6 +134,33 @@ def month_first(lang: str) -> bool:
     return tag in ("", "en", "und") or tag.startswith(("en-us", "en-ph", "es-us"))
 
 
+def day_order(text: str, lang: str, host: str) -> str:
+    """The language in whose order the numbers of a page's dates are read.
+
+    Dates of the page that can be read in one way only decide; then the language with its country,
+    then for English the country of the site.
+    """
+    orders = {
+        "en-us" if second > 12 else "en-gb"
+        for match in _SLASHED.finditer(text)
+        if (first := int(match[1])) <= 31 and (second := int(match[2])) <= 31
+        if (first > 12) != (second > 12)
+    }
+    if len(orders) == 1:
+        return orders.pop()
+    if month_first(lang) and "-" not in lang.replace("_", "-"):
+        country = host.rpartition(".")[2]
+        return "en-gb" if country in _DAY_FIRST else lang
+    return lang
+
+
+_SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(?:19|20)\d\d(?![\d/])")
+_DAY_FIRST = frozenset(
+    ("uk", "ie", "au", "nz", "in", "pk", "bd", "lk", "sg", "my", "hk", "za", "ng", "ke", "gh", "eu")
+)
+"""Countries that write English, but not the month first."""
+
+
 def days_in(text: str, lang: str = "") -> Iterator[Written]:
     """The days that `text` names, in order of their years. `text` has plain digits."""
     american = month_first(lang)
@@ -122,8 +168,14 @@ def days_in(text: str, lang: str = "") -> Iterator[Written]:
         found = _before(text, year, american) or _after(text, year)
         if found is not None:
             yield found
+    iranian = lang.startswith("fa") or _ARABIC.search(text)
+    for solar in _SOLAR.finditer(text) if iranian else ():
+        day = _solar_day(solar)
+        if day is not None:
+            yield Written(day, solar.start(), solar.end())
     for short in _SHORT.finditer(text):
-        day = _day(2000 + int(short[3]), int(short[2]), int(short[1]))
+        first, second, number = int(short[1]), int(short[3]), 2000 + int(short[4])
+        day = _numbers(number, first, second, american and short[2] == "/")
         if day is not None:
             yield Written(day, short.start(), short.end())
 
@@ -138,6 +190,16 @@ def day_in_path(url: str) -> date | None:
     return found.pop() if len(found) == 1 else None
 
 
+def month_in_path(url: str) -> tuple[int, int] | None:
+    """The year and month that an address carries, as `/2019/11/`, if it is one alone."""
+    found = {
+        (int(match[1]), int(match[2]))
+        for match in _MONTH_PATH.finditer(url[:2_000].partition("?")[0])
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+_MONTH_PATH = re.compile(r"/((?:19|20)\d\d)/(0?[1-9]|1[0-2])(?=/)")
 _PATH = re.compile(r"(?<!\d)((?:19|20)\d\d)([/-]?)(\d{2})\2(\d{2})(?=[/_-]|$|\.html?$)")
 
 
@@ -145,11 +207,10 @@ def _before(text: str, year: re.Match[str], american: bool) -> Written | None:
     at, end, number = year.start(), year.end(), int(year[0])
     window = text[max(0, at - _WINDOW) : at]
     offset = at - len(window)
+    window = _BETWEEN.sub("", window)
     if match := _NUMBERS_BEFORE.search(window):
-        first, second = int(match[1]), int(match[3])
-        # Full stops are never American, and a month above 12 turns the order round.
-        swapped = (american and match[2] != "." and first <= 12) or second > 12
-        day = _day(number, first, second) if swapped else _day(number, second, first)
+        # Full stops are never American.
+        day = _numbers(number, int(match[1]), int(match[3]), american and match[2] != ".")
         return Written(day, offset + match.start(), end) if day else None
     for pattern, day_at, month_at in ((_WORD_BEFORE, 1, 2), (_AMERICAN, 2, 1)):
         if (match := pattern.search(window)) and (month := _month(match[month_at])):
@@ -159,6 +220,12 @@ def _before(text: str, year: re.Match[str], american: bool) -> Written | None:
         day = _day(number, int(match[2]), int(match[1]))
         return Written(day, offset + match.start(), end) if day else None
     return None
+
+
+def _numbers(year: int, first: int, second: int, american: bool) -> date | None:
+    """The day of two numbers; a month above 12 turns their order round."""
+    swapped = (american and first <= 12) or second > 12
+    return _day(year, first, second) if swapped else _day(year, second, first)
 
 
 def _after(text: str, year: re.Match[str]) -> Written | None:
@@ -172,6 +239,26 @@ def _after(text: str, year: re.Match[str]) -> Written | None:
     else:
         return None
     return Written(day, at, match.end()) if day else None
+
+
+def _solar_day(match: re.Match[str]) -> date | None:
+    if match["y"]:
+        year, month, day = int(match["y"]), int(match["m"]), int(match["d"])
+    else:
+        name = match["month"].replace("ي", "ی").replace("ك", "ک")
+        year, month, day = int(match["year"]), _SOLAR_OF.get(name, 0), int(match["day"])
+    days = 31 if month < 7 else 30
+    if not (1 <= month <= 12 and 1 <= day <= days and 1300 < year <= _SOLAR_LAST):
+        return None
+    before = 31 * (month - 1) if month < 7 else 186 + 30 * (month - 7)
+    since = 365 * (year - _SOLAR_YEAR) + _solar_leaps(year) - _solar_leaps(_SOLAR_YEAR)
+    return date.fromordinal(_SOLAR_NEW_YEAR + since + before + day - 1)
+
+
+def _solar_leaps(year: int) -> int:
+    """How many leap years come before `year`."""
+    cycles, rest = divmod(year, 33)
+    return cycles * len(_SOLAR_LEAPS) + sum(leap < rest for leap in _SOLAR_LEAPS)
 
 
 def _month(word: str) -> int:
