@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from gnomon.errors import ContentError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -23,6 +26,29 @@ def to_us(moment: datetime) -> int:
 def from_us(us: int) -> datetime:
     """The aware UTC datetime of `us` microseconds since the epoch; inverse of `to_us`."""
     return EPOCH + timedelta(microseconds=us)
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that IANA name, or ContentError `time.zone`."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        raise ContentError(
+            f"There is no time zone {name[:60]!r}.",
+            code="time.zone",
+            hint="Name one as the IANA database does: Europe/Berlin, America/New_York, UTC.",
+        ) from None
+
+
+def in_zone(moment: datetime, name: str) -> datetime:
+    """The same moment as clocks of that IANA zone show it; ContentError `time.zone` for no zone."""
+    zone = zone_of(name)
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # at an end of time
+        return moment.astimezone(UTC)
 
 
 class Clock(Protocol):

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gnomon.answer.base import Question
 from gnomon.answer.plan import plan
 from gnomon.answer.when import when
+from gnomon.errors import ContentError
 
 WORDS = (
     "as of at on since before between and from to the last this 9 am 31st 14:05 99:99 noon "
@@ -120,3 +122,45 @@ def test_any_words_at_any_time_are_read(words: list[str], now: datetime) -> None
     assert found.as_of is None or found.as_of < moment
     assert found.since is None or found.since <= moment
     assert found.since is None or found.until is None or found.since <= found.until + timedelta()
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "since", "until"),
+    [
+        # It is 10:30 in New York, and 00:30 of Tuesday in Tokyo.
+        ("Who won this morning?", "America/New_York", "11-23 10:00", ""),
+        ("Who won today?", "Asia/Tokyo", "11-23 15:00", ""),
+        ("Who won yesterday?", "Asia/Tokyo", "11-22 15:00", "11-24 15:00"),
+        ("Who won between 9 and 10 today?", "America/New_York", "11-23 14:00", "11-23 15:00"),
+        ("Who won from 9:00 to 10:00 UTC today?", "America/New_York", "11-23 09:00", "11-23 10:00"),
+        ("Who won since Sunday?", "America/New_York", "11-22 05:00", ""),
+        ("Who won on 20 November?", "America/New_York", "11-20 05:00", "11-22 05:00"),
+        # The clocks went back on the first of November.
+        ("Who won on 30 October?", "America/New_York", "10-30 04:00", "11-01 04:00"),
+    ],
+)
+def test_words_of_time_are_the_askers(text: str, zone: str, since: str, until: str) -> None:
+    found = plan(Question(text=text, zone=zone), NOW)
+
+    assert (found.since, found.until) == (at(since), at(until))
+
+
+def test_a_moment_is_told_in_the_zone_of_the_asker() -> None:
+    asked = plan(Question(text="As of 9 am, was it open?", zone="America/New_York"), NOW)
+
+    assert asked.as_of == at("11-23 14:00")
+    assert asked.notes[0] == "Answered as of 2026-11-23 09:00 EST, as the question asks."
+
+
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+def test_the_ends_of_time_are_no_trouble(moment: datetime) -> None:
+    asked = Question(text="Who won this morning?")
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        found = plan(structs.replace(asked, zone=zone), moment.replace(tzinfo=UTC))
+        assert found.as_of is None
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Base", "../etc/passwd", "/etc", "a\0b", "America"])
+def test_a_zone_that_is_none_is_refused(zone: str) -> None:
+    with pytest.raises(ContentError, match="no time zone"):
+        plan(Question(text="Who won today?", zone=zone), NOW)

@@ -44,6 +44,32 @@ async def test_ask_can_answer_whole_and_follow_on(house: Any) -> None:
     assert unknown.status_code == 400
 
 
+async def test_words_of_time_are_meant_in_the_zone_of_the_asker(house: Any) -> None:
+    body = {"question": "Open?", "stream": False, "time_zone": "America/New_York"}
+    place = {"type": "approximate", "timezone": "Asia/Tokyo"}
+    web = {"type": "web_search", "user_location": place}
+    async with house.client() as http:
+        await http.post("/v1/ask", json=body | {"as_of": "yesterday 09:00", "since": "2026-11-01"})
+        utc = body | {"as_of": "yesterday 09:00 UTC"}
+        await http.post("/v1/ask", json=utc)
+        await http.post("/v1/responses", json={"model": "gnomon", "input": "Open?", "tools": [web]})
+        options = {"user_location": {"type": "approximate", "approximate": place}}
+        chat = {"model": "gnomon", "messages": [{"role": "user", "content": "Open?"}]}
+        await http.post("/v1/chat/completions", json=chat | {"web_search_options": options})
+        refused = [
+            await http.post("/v1/ask", json=body | {"time_zone": "Mars/Base"}),
+            await http.post("/v1/diff", json={"question": "Open?", "from": "1h", "time_zone": "x"}),
+        ]
+    local, stated, responded, completed = house.answerer.asked
+    assert local.zone == "America/New_York"
+    assert local.as_of.isoformat() == "2026-11-21T14:00:00+00:00"
+    assert local.since.isoformat() == "2026-11-01T04:00:00+00:00"
+    assert stated.as_of.isoformat() == "2026-11-21T09:00:00+00:00"
+    assert responded.zone == completed.zone == "Asia/Tokyo"
+    assert [r.status_code for r in refused] == [422, 422]
+    assert "Mars/Base" in refused[0].text and "Europe/Berlin" in refused[0].text
+
+
 async def test_unknown_fields_of_our_own_routes_are_errors(house: Any) -> None:
     async with house.client() as http:
         r = await http.post("/v1/ask", json={"question": "x?", "asof": "now"})

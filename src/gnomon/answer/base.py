@@ -25,6 +25,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks. Filters narrow what may be cited."""
 
     text: str
+    zone: str = "UTC"
+    """The time zone (IANA) that its words of time mean: whose morning is "this morning"."""
     as_of: datetime | None = None
     mode: AnswerMode = "fast"
     history: tuple[Turn, ...] = ()

@@ -2,7 +2,7 @@
 
 No model is asked, so that a plan costs nothing and the same question always gets the same one.
 English is read best; German, French and Spanish in their simple forms; any other language is
-searched as it stands. Times without a zone are UTC.
+searched as it stands. Times without a zone are those of the asker.
 """
 
 # ruff: noqa: SIM905 - a list of words reads best as one text
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from gnomon.answer import overview
 from gnomon.answer.base import Plan, Question, Turn
 from gnomon.answer.check import kindred
 from gnomon.answer.when import REPORTED, shown, when
 from gnomon.answer.words import Word, content, fold, stem, words
+from gnomon.clock import in_zone
 from gnomon.errors import ContentError
 
 MAX_QUESTION_CHARS = 4_000
@@ -145,7 +146,7 @@ _KIND = re.compile(
 def plan(question: Question, now: datetime) -> Plan:
     """What to search for. Raises ContentError `question.empty` or `question.too_long`."""
     text = clean(question.text)
-    time = when(text, question.as_of or now)
+    time = when(text, in_zone(question.as_of or now, question.zone))
     asked, since, until = time.text, time.since, time.until
     notes = list(time.notes)
     told = [
@@ -293,7 +294,7 @@ def narrowed(question: Question) -> str:
         if values
     ]
     if question.since:
-        parts.append(f"since {shown(question.since)}")
+        parts.append(f"since {shown(question.since.astimezone(UTC))}")
     if question.until:
-        parts.append(f"before {shown(question.until)}")
+        parts.append(f"before {shown(question.until.astimezone(UTC))}")
     return f"Only this was searched: {'; '.join(parts)}." if parts else ""

@@ -10,7 +10,7 @@ What names an event and no time ("before the vote") is no range.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -173,12 +173,13 @@ def _read(
         said = " ".join(tokens[:count]).strip(" .:")
         if not _looks_like_time(said):
             continue
-        found = _parser(langs, now.astimezone(UTC).replace(tzinfo=None)).get_date_data(
+        found = _parser(langs, now.replace(tzinfo=None)).get_date_data(
             _HOURS.sub(r"\g<hour>:00", said)
         )
         if found.date_obj is None:
             continue
-        moment = found.date_obj.astimezone(UTC)
+        moment = found.date_obj
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
         start, stop = _spread(moment, found.period or "day", said)
         return start, stop, said
     return None
@@ -239,7 +240,6 @@ def _parser(langs: tuple[str, ...], now: datetime) -> DateDataParser:
         settings={
             "RELATIVE_BASE": now,
             "TIMEZONE": "UTC",
-            "RETURN_AS_TIMEZONE_AWARE": True,
             "PREFER_DATES_FROM": "past",
             "PREFER_DAY_OF_MONTH": "first",
             "RETURN_TIME_AS_PERIOD": True,

@@ -2,7 +2,7 @@
 
 "As of noon, …", "at 9 am yesterday" set the moment; "last night", "between 9 and 11", "over the
 weekend", "on the 20th" a span. The commonest forms are read here; `times.py` reads the others with
-dateparser. Times without a zone are UTC.
+dateparser. Times without a zone are in that of `now`, which is the asker's.
 """
 
 # ruff: noqa: E501, SIM905 - a pattern reads best in one line, a list of words as one text
@@ -153,18 +153,34 @@ class When(NamedTuple):
 
 
 def when(text: str, now: datetime) -> When:
-    """The time that the words of `text` name, counted from `now`."""
+    """The time that the words of `text` name, counted from `now`, in UTC."""
+    try:
+        return _in_utc(_read(text, now))
+    except OverflowError:  # at an end of time
+        return When(text)
+
+
+def _read(text: str, now: datetime) -> When:
     asked, moment = _as_of(text, now)
     if moment is None or moment >= now:
         return _span(text, now)
+    moment = moment.astimezone(now.tzinfo)
     found = _span(asked, moment)
     said = f"Answered as of {shown(moment)}, as the question asks."
     return found._replace(as_of=moment, notes=(said, *found.notes))
 
 
 def shown(moment: datetime) -> str:
-    """A moment as notes tell it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """A moment as notes tell it, with its zone."""
+    zone = moment.strftime("%Z")
+    zone = f"UTC{zone}" if zone[:1] in "+-" else zone
+    return f"{moment:%Y-%m-%d %H:%M} {zone}"
+
+
+def _in_utc(found: When) -> When:
+    moments = (found.as_of, found.since, found.until)
+    as_of, since, until = (m and m.astimezone(UTC) for m in moments)
+    return found._replace(as_of=as_of, since=since, until=until)
 
 
 def _as_of(text: str, now: datetime) -> tuple[str, datetime | None]:
@@ -198,7 +214,7 @@ def _without(text: str, start: int, stop: int, kept: str = "") -> str:
 def _moment(match: re.Match[str], now: datetime) -> datetime | None:
     got = match.groupdict()
     if got.get("iso"):
-        return _iso(got["iso"], end=True)
+        return _iso(got["iso"], now, end=True)
     if got.get("unit"):
         count = int(got["count"]) if got["count"].isdigit() else 1
         return _back(now, count * _UNITS[got["unit"].lower()])
@@ -212,7 +228,14 @@ def _moment(match: re.Match[str], now: datetime) -> datetime | None:
     since_midnight = _clock(got["hour"], got.get("minute"), got.get("half") or got.get("half2"))
     if since_midnight is None:
         return None
-    return day + since_midnight - _offset(got.get("zone") or "")
+    return _at(day, since_midnight, got.get("zone") or "")
+
+
+def _at(day: datetime, since_midnight: timedelta, zone: str) -> datetime:
+    """That time of the day, in the zone if one is named."""
+    if not zone:
+        return day + since_midnight
+    return day.replace(tzinfo=UTC) + since_midnight - _offset(zone)
 
 
 def _clock(hour: str, minute: str | None, half: str | None) -> timedelta | None:
@@ -279,13 +302,14 @@ def _between_clocks(text: str, now: datetime) -> When | None:
         # "between 100 and 200", "from 3 to 4 per cent" are no times.
         told = any(match[g] for g in ("from_minute", "to_minute", "from_half", "to_half", "day"))
         if first is not None and last is not None and day and told and first < last:
-            ahead = _offset(match["zone"] or "")
-            return _bounded(match, text, now, day + first - ahead, day + last - ahead)
+            zone = match["zone"] or ""
+            start, stop = _at(day, first, zone), _at(day, last, zone)
+            return _bounded(match, text, now, start, stop)
     match = _HAPPENED_AT.search(text)
     if match is not None:
         since_midnight = _clock(match["hour"], match["minute"], match["half"] or match["half2"])
         if since_midnight is not None:
-            moment = _midnight(now) + since_midnight - _offset(match["zone"] or "")
+            moment = _at(_midnight(now), since_midnight, match["zone"] or "")
             if moment <= now:
                 stop = moment + _TOLD_AFTER
                 place = range(match.start("clock"), match.end("clock"))
@@ -378,10 +402,10 @@ def _day_or_year(text: str, now: datetime) -> When:
         if start is not None and start <= now:
             # What happened on a day is reported on that day and the next.
             until = None if start >= today else start + REPORTED
-            note = f"“{match[0]}” was read as {shown(start)[:10]} (UTC)."
+            note = f"“{match[0]}” was read as {start:%Y-%m-%d} ({shown(start)[17:]})."
             return When(text, None, start, until, range(match.start(), match.end()), (note,))
     if (match := _YEAR.search(text)) and 1990 <= int(match["year"]) <= now.year:
-        start = datetime(int(match["year"]), 1, 1, tzinfo=UTC)
+        start = today.replace(year=int(match["year"]), month=1, day=1)
         return When(text, None, start, start.replace(year=start.year + 1))
     return When(text)
 
@@ -397,17 +421,17 @@ def _day(word: str, now: datetime) -> datetime | None:
         return _back(today, 2 * _DAY)
     if word in _WEEKDAYS:
         return _back(today, ((today.weekday() - _WEEKDAYS.index(word) - 1) % 7 + 1) * _DAY)
-    return _iso(word, end=False)
+    return _iso(word, now, end=False)
 
 
-def _iso(text: str, *, end: bool) -> datetime | None:
+def _iso(text: str, now: datetime, *, end: bool) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
     except ValueError:
         return None
     if end and len(text) == 10 and moment.year < 9999:
         moment += _DAY
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.replace(tzinfo=now.tzinfo) if moment.tzinfo is None else moment
 
 
 def _back(now: datetime, span: timedelta) -> datetime | None:
@@ -418,4 +442,4 @@ def _back(now: datetime, span: timedelta) -> datetime | None:
 
 
 def _midnight(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)

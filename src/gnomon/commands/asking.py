@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.client import described
-from gnomon.commands.common import Json, client, local
+from gnomon.commands.common import Json, client, local, time_zone
 
 AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
@@ -40,7 +40,12 @@ def ask(
     if deep:
         _ask_deep(question, as_of, steps, as_json=as_json)
         return
-    body = {"question": question, "as_of": as_of or None, "mode": "extract" if extract else "fast"}
+    body = {
+        "question": question,
+        "as_of": as_of or None,
+        "mode": "extract" if extract else "fast",
+        "time_zone": time_zone(),
+    }
     with client() as server:
         answer: dict[str, Any] = {}
         for event, data in server.events("/v1/ask", body):
@@ -93,7 +98,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Say what changed between two moments, and what made the difference."""
-    body = {"question": question, "from": start, "to": end or None}
+    body = {"question": question, "from": start, "to": end or None, "time_zone": time_zone()}
     with client() as server:
         found = server.call("POST", "/v1/diff", body)
     if as_json:

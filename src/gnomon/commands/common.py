@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import tzlocal
 
 from gnomon import settings
 from gnomon.client import Client, running
@@ -43,6 +44,14 @@ def client() -> Iterator[Client]:
         closing(Client(url, loaded.settings, token=token)) as server,
     ):
         yield server
+
+
+def time_zone() -> str:
+    """The IANA name of this machine's zone; UTC where it has none."""
+    try:
+        return tzlocal.get_localzone_name() or "UTC"
+    except (LookupError, ValueError, OSError):  # TZ names no zone
+        return "UTC"
 
 
 def local(when: str | None) -> str:

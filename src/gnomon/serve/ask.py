@@ -23,6 +23,7 @@ from gnomon.answer.base import (
     Turn,
     Written,
 )
+from gnomon.clock import zone_of
 from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import MAX_QUESTION_CHARS, question_text
 from gnomon.serve.errors import ApiError, shown, told
@@ -47,6 +48,11 @@ class AskRequest(BaseModel):
 
     question: str
     as_of: str | None = Field(None, description="ISO 8601 with a zone, or `2 hours ago`.")
+    time_zone: str = Field(
+        "UTC",
+        max_length=60,
+        description="IANA name of the zone whose mornings and midnights the words mean.",
+    )
     mode: AnswerMode = "fast"
     stream: bool = True
     resumable: bool = Field(
@@ -265,14 +271,16 @@ async def _question(body: AskRequest, services: Services, owner: str) -> Questio
             )
         turns = await asyncio.to_thread(services.threads.history, body.previous_id, owner)
         history = tuple(turns)
+    zone = zone_of(body.time_zone)
     return Question(
         text=question_text(body.question, "question"),
-        as_of=moment(body.as_of, services.clock, param="as_of"),
+        zone=body.time_zone,
+        as_of=moment(body.as_of, services.clock, param="as_of", zone=zone),
         mode=body.mode,
         history=history,
         instructions=body.instructions,
-        since=moment(body.since, services.clock, param="since", bound=True),
-        until=moment(body.until, services.clock, param="until", bound=True),
+        since=moment(body.since, services.clock, param="since", bound=True, zone=zone),
+        until=moment(body.until, services.clock, param="until", bound=True, zone=zone),
         sources=tuple(body.sources),
         kinds=tuple(body.kinds),
         langs=tuple(body.langs),

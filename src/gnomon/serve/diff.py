@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gnomon.answer.base import Question
 from gnomon.answer.diff import Claim, ClaimChange, Differ, Difference
+from gnomon.clock import zone_of
 from gnomon.serve.ask import Names, answer_json
 from gnomon.serve.compose import citation_json
 from gnomon.serve.conversation import question_text
@@ -33,6 +34,7 @@ class DiffRequest(BaseModel):
     question: str
     start: str = Field(alias="from", description="The earlier moment.")
     end: str | None = Field(None, alias="to", description="The later moment; now by default.")
+    time_zone: str = Field("UTC", max_length=60, description="IANA name of the asker's zone.")
     sources: Names = Field(default=[], max_length=50)
     kinds: Names = Field(default=[], max_length=50)
     langs: Names = Field(default=[], max_length=50)
@@ -52,11 +54,13 @@ async def diff(body: DiffRequest, request: Request) -> Response:
 
 
 async def _compare(body: DiffRequest, services: Services) -> Difference:
-    start = moment(body.start, services.clock, param="from")
+    zone = zone_of(body.time_zone)
+    start = moment(body.start, services.clock, param="from", zone=zone)
     if start is None:
         raise bad_request("from = now leaves nothing to compare.", param="from")
     question = Question(
         text=question_text(body.question, "question"),
+        zone=body.time_zone,
         sources=tuple(body.sources),
         kinds=tuple(body.kinds),
         langs=tuple(body.langs),
@@ -65,7 +69,8 @@ async def _compare(body: DiffRequest, services: Services) -> Difference:
         not_domains=tuple(body.not_domains),
     )
     differ = Differ(services.answerer, services.record, services.clock, services.ids)
-    return await differ.compare(question, start, moment(body.end, services.clock, param="to"))
+    end = moment(body.end, services.clock, param="to", zone=zone)
+    return await differ.compare(question, start, end)
 
 
 def _described(found: Difference, url: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from gnomon.answer.base import Finished, Planned, Question, Retrieved, Turn, Written
-from gnomon.clock import Clock
+from gnomon.clock import Clock, zone_of
 from gnomon.errors import GnomonError
 from gnomon.models.base import Message, ToolCall
 from gnomon.serve.calling import Functions, client_functions
@@ -199,7 +199,9 @@ class Exchange:
         question = Question(
             text=said.question,
             within=within,
-            as_of=moment(body.as_of, services.clock, param="as_of"),
+            as_of=moment(
+                body.as_of, services.clock, param="as_of", zone=zone_of(meant.zone or "UTC")
+            ),
             mode=mode,
             history=(*earlier, *said.history),
             instructions="\n".join(t for t in (body.instructions, said.instructions) if t),

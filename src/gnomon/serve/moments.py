@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from gnomon.clock import Clock
 from gnomon.serve.errors import ApiError, bad_request, shown
@@ -17,19 +17,20 @@ _SKEW = timedelta(seconds=60)
 """How far another machine's clock may run ahead of ours."""
 
 
-def moment(text: str | None, clock: Clock, *, param: str, bound: bool = False) -> datetime | None:
+def moment(
+    text: str | None, clock: Clock, *, param: str, bound: bool = False, zone: tzinfo = UTC
+) -> datetime | None:
     """The moment that `text` names, None for an empty one or `now`.
 
-    ISO 8601 with a zone, `2 hours ago`, or `yesterday 14:05` in UTC. As a `bound` of a search
-    it may also lie in the future, and be a date, which begins at midnight UTC. Raises a 400
+    ISO 8601 with a zone, `2 hours ago`, or `yesterday 14:05` in `zone`. As a `bound` of a search
+    it may also lie in the future, and be a date, which begins at midnight in `zone`. Raises a 400
     that names the value.
     """
     if text is None or not (text := text.strip()) or text.lower() == "now":
         return None
     now = clock.now()
-    if bound and _DATE.fullmatch(text):
-        text += "T00:00:00Z"
-    found = _parse(text, now, param)
+    found = _midnight(text, zone) if bound and _DATE.fullmatch(text) else None
+    found = found or _parse(text, now, param, zone)
     if not bound and found > now + _SKEW:
         raise bad_request(
             f"{param} = {shown(text)} lies in the future; now is {iso(now)}.",
@@ -44,14 +45,23 @@ def iso(when: datetime) -> str:
     return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _parse(text: str, now: datetime, param: str) -> datetime:
+def _midnight(date: str, zone: tzinfo) -> datetime | None:
+    try:
+        return datetime.fromisoformat(date).replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _parse(text: str, now: datetime, param: str, zone: tzinfo) -> datetime:
     if match := _AGO.fullmatch(text):
         try:
             return now - timedelta(**{_UNITS[match[2][0].lower()]: int(match[1])})
         except OverflowError:
             raise _unreadable(text, param) from None
     if match := _DAY.fullmatch(text):
-        return _on_day(match, now, text, param)
+        # "yesterday 14:05 UTC" names its zone.
+        day = now if text.lower().endswith("utc") else now.astimezone(zone)
+        return _on_day(match, day, text, param).astimezone(UTC)
     if not _DATE.match(text):
         raise _unreadable(text, param)
     try:

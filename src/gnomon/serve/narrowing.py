@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gnomon.clock import Clock
+from gnomon.clock import Clock, zone_of
 from gnomon.serve.errors import ApiError, bad_request, shown
 from gnomon.serve.moments import moment
 
@@ -33,6 +33,8 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
     not_domains: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    zone: str = ""
+    """The time zone of `user_location`; empty where none was sent."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
             "not_domains": self.not_domains,
             "since": self.since,
             "until": self.until,
+            **({"zone": self.zone} if self.zone else {}),
         }
 
 
@@ -95,7 +98,24 @@ def _web(tool: Mapping[str, Any], param: str) -> Narrowing:
     if not isinstance(filters, Mapping):
         raise bad_request(f"{param}.filters must be an object.", param=f"{param}.filters")
     both = {**filters, **{k: v for k, v in tool.items() if v is not None}}
-    return Narrowing(web=True, **_domains(both, "allowed_domains", "excluded_domains", param))
+    domains = _domains(both, "allowed_domains", "excluded_domains", param)
+    return Narrowing(web=True, zone=_zone(tool, param), **domains)
+
+
+def _zone(tool: Mapping[str, Any], param: str) -> str:
+    """The time zone of `user_location`. Where the user is otherwise narrows nothing."""
+    place = tool.get("user_location") or {}
+    if not isinstance(place, Mapping):
+        raise bad_request(
+            f"{param}.user_location must be an object.", param=f"{param}.user_location"
+        )
+    # Chat completions put it one level deeper.
+    nested = place.get("approximate")
+    place = nested if isinstance(nested, Mapping) else place
+    zone = _text(place, "timezone", f"{param}.user_location") or ""
+    if zone:
+        zone_of(zone)
+    return zone
 
 
 def _x(tool: Mapping[str, Any], param: str, clock: Clock) -> Narrowing:
@@ -189,6 +209,7 @@ def _together(parts: Sequence[Narrowing]) -> Narrowing:
         not_domains=tuple(dict.fromkeys(d for p in parts for d in p.not_domains)),
         since=max(starts, default=None),
         until=min(ends, default=None),
+        zone=next((p.zone for p in parts if p.zone), ""),
     )
 
 

@@ -134,6 +134,7 @@ export class Talk {
       resumable: true,
       request_key: key,
       follow_ups: true,
+      time_zone: new Intl.DateTimeFormat().resolvedOptions().timeZone,
       ...fieldsOf(wish),
       ...(parent ? { previous_id: parent } : {}),
     };
