@@ -32,9 +32,9 @@ def read(text: str, *before: str) -> list[Question]:
 
 
 def test_every_row_holds() -> None:
-    assert len(rows()) == 10
+    assert len(rows()) == 11
     questions = [re.split(r"(?<=[?])\s(?=[A-Z…])", one) for one in rows()]
-    state, polite, brief, large, called, narrowed, moments, two, *_ = questions
+    state, polite, brief, large, called, narrowed, people, moments, two, *_ = questions
 
     assert plan(read(state[0])[0], NOW).state
     assert read(polite[0])[0].text == "who won the match?"
@@ -49,6 +49,7 @@ def test_every_row_holds() -> None:
         ((), ("de",), ()),
         ((), (), ("post",)),
     ]
+    assert [read(q)[0].kinds for q in people] == [("post", "comment")] * 2
     assert plan(read(moments[0])[0], NOW).as_of == NOW.replace(hour=12)
     assert plan(read(moments[1])[0], NOW).since is not None
     assert len(read(two[0])) == 2

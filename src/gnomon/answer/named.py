@@ -105,6 +105,22 @@ _OF_KIND = (
     _pattern(r"\bin (?:the\s+)?(?P<comment>comments)\b(?=\s*[?.!]*$)"),
 )
 
+_PEOPLE = (
+    r"(?:(?:the |most |other )?(?:people|users|fans|locals|residents|folks|readers|public)|"
+    r"the internet|others|everyone|everybody|social media)"
+)
+_THINKING = r"(?:say|think|feel|post|talk|complain|writ)\w*(?= (?:about|of|on|over)\b|\W*$)"
+_REACTION = r"(?:reactions?|opinions?|mood|sentiment|buzz|chatter)"
+_OPINIONS = (
+    _pattern(rf"\bwhat (?:do|does|did|are|were|is) {_PEOPLE} {_THINKING}"),
+    _pattern(rf"\bhow (?:do|does|did|are|is) {_PEOPLE} (?:react|respond|feel)\w*(?: (?:to|on))?"),
+    _pattern(rf"\b(?:the )?(?:public |people's )?{_REACTION} (?:to|on|about|around|over)\b"),
+    _pattern(r"\bwas (?:sagen|denken|meinen|schreiben) (?:die )?(?:leute|menschen|nutzer)\b"),
+    _pattern(r"\b(?:que|qu'en) (?:disent|pensent) les gens\b"),
+    _pattern(r"\bqué (?:dice|piensa|opina) la gente\b"),
+)
+"""Questions after what people say, which only posts and comments tell at first hand."""
+
 
 def narrowed_by_words(question: Question) -> Question:
     """The question with the filters that its words name, and without those words.
@@ -119,6 +135,9 @@ def narrowed_by_words(question: Question) -> Question:
     text = _taken(text, _SITES[:1], "not_domains", found, _host)
     text = _taken(text, _SITES[1:], "domains", found, _host)
     text = _taken(text, _OF_KIND, "kinds", found, _named_group)
+    if (asked := _taken(text, _OPINIONS, "kinds", found, lambda m: "post")) != text:
+        found["kinds"].append("comment")
+        text = asked
     plain = text.replace("’", "'")
     for i, pattern in enumerate(_IN_LANGUAGE):
         # Without "sources" or the like it may be a question about the language.

@@ -131,7 +131,7 @@ class Answerer:
         clean(question.text)  # what is no question is refused before anything is read
         question = asked_of(question, self._source_states(question.as_of))
         asked = plan(question, now)
-        if question.sources and not asked.terms and asked.overview is None:
+        if (question.sources or question.kinds) and not asked.terms and asked.overview is None:
             asked = structs.replace(asked, overview=())  # "What does the Herald say?"
         if events.named(question.text) is not None:
             asked = await asyncio.to_thread(
