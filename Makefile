@@ -6,6 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Tests keep their own copy of the weights, so that they never touch a user's home.
 MODELS := $(CURDIR)/.cache/models
 
+# Files of tests are shared out among the cores: no test may lean on another's port, folder or order.
+PYTEST := $(BIN)/python -m pytest
+SHARED := -n logical --maxprocesses 4 --dist loadfile
+
 # Clients in JavaScript; tests of theirs are skipped where npm or these are absent.
 CLIENTS := tests/clients/ai6 tests/clients/ai7
 
@@ -31,17 +35,17 @@ setup: $(VENV)/.run $(VENV)/.dev  ## Install everything, development tools inclu
 
 test: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run the default test suite
 	$(NPM) test
-	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest -m "not slow"
+	GNOMON_MODELS__DIR=$(MODELS) $(PYTEST) $(SHARED) -m "not slow"
 
 page: $(PAGE)  ## Build the page (web/) into the package
 
 clients: $(addsuffix /node_modules/.package-lock.json,$(CLIENTS))  ## Install the JavaScript clients that tests use
 
 test-train: $(VENV)/.train  ## Run the training platform's tests (installs PyTorch)
-	$(BIN)/python -m pytest tests/train -m "not slow"
+	$(PYTEST) tests/train -m "not slow"
 
 test-all: $(VENV)/.dev $(VENV)/.models $(PAGE)  ## Run every test, the slow ones too
-	GNOMON_MODELS__DIR=$(MODELS) $(BIN)/python -m pytest
+	GNOMON_MODELS__DIR=$(MODELS) $(PYTEST)
 
 lint: $(VENV)/.dev web/node_modules/.package-lock.json  ## Check style, types, floors and generated documents
 	$(BIN)/ruff check .
