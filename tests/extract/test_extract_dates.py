@@ -337,6 +337,28 @@ def test_a_machine_reads_the_title_of_an_abbreviation() -> None:
     assert page(body).published_at == datetime(2019, 11, 5, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "<p>„The bridge is built“ wurde am 5. November 2019 um 23:03 Uhr gepostet</p>",
+        "<p>You are reading The bridge is built, which was published on November 5, 2019.</p>",
+    ],
+)
+def test_a_sentence_that_names_the_title_tells_its_day(sentence: str) -> None:
+    head = "<title>The bridge is built | The Example</title>"
+    result = page(f"<div id=sidebar>{sentence}</div>{STORY}", head)
+    assert (result.published_day, result.date_source) == (date(2019, 11, 5), "byline")
+    other = page(f"<div id=sidebar>{sentence.replace('built', 'gone')}</div>{STORY}", head)
+    assert other.date_source != "byline"
+
+
+def test_the_word_may_come_after_the_day() -> None:
+    line = "<p>Dieser Beitrag wurde am 5. November 2019 von Ann in Allgemein veröffentlicht.</p>"
+    assert page(story(below=line), lang="de").published_day == date(2019, 11, 5)
+    prose = "<p>Das Buch wurde am 3. Mai 2018 veröffentlicht.</p>"
+    assert page(story(below=prose), lang="de").date_source != "byline"
+
+
 # -- the order of numbers -----------------------------------------------------------
 @pytest.mark.parametrize(
     ("url", "below", "lang", "day"),

@@ -108,6 +108,14 @@ _LABELS = re.compile(
 )
 
 
+_LABEL_AFTER = re.compile(
+    rf".{{0,80}}?(?<![A-Za-z])(?:{_PUBLISHED}|gepostet|geschrieben|verfasst)", re.IGNORECASE
+)
+_THIS = re.compile(r"\b(?:beitrag|eintrag|artikel|posting|bericht) wurde am $", re.IGNORECASE)
+"""How sentences begin that tell the day first and the word for it later."""
+_SENTENCE_CHARS = 300
+
+
 class Rank(IntEnum):
     """How plainly the page says that this is its day, the plainest first."""
 
@@ -217,6 +225,22 @@ def days_on(tree: etree._Element, lang: str) -> DaysOn:
         if len(found) >= _MAX_FOUND:
             break
     return DaysOn(found[:_MAX_FOUND], titles)
+
+
+def day_of_sentence(tree: etree._Element, title: str, lang: str) -> date | None:
+    """The day in a paragraph, wherever it stands, that tells when what has this title appeared."""
+    if len(title) < _TITLE_CHARS:
+        return None
+    for paragraph in tree.iter("p"):
+        text = " ".join("".join(paragraph.itertext())[: 2 * _SENTENCE_CHARS].split())
+        if len(text) > _SENTENCE_CHARS or title not in text:
+            continue
+        for written in days_in(plain_digits(text), lang):
+            if _label(text[: written.start]) == Rank.LABELLED or _LABEL_AFTER.match(
+                text, written.end
+            ):
+                return written.day
+    return None
 
 
 def _walk(
@@ -336,6 +360,8 @@ def _in_text(text: str, block: _Block, before: str, lang: str, position: int) ->
         alone = len(lead) <= _LEAD_CHARS
         if len(lead) <= _MAX_LEAD_CHARS:  # later in a line it is prose
             rank = _label(f"{before} {lead}" if alone else lead) or rank
+            if rank is None and _THIS.search(lead) and _LABEL_AFTER.match(text, written.end):
+                rank = Rank.BYLINE
         if rank is None and (_BY.match(text) or (alone and _BY.match(before))):
             rank = Rank.BYLINE
         if rank is None and not _OTHER_DAY.search(f"{before} {lead}") and _is_alone(text, written):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from lxml import etree
 
-from gnomon.extract.bylines import Rank, days_on
+from gnomon.extract.bylines import Rank, day_of_sentence, days_on
 from gnomon.extract.dates import Dates, parse_date, read_date
 from gnomon.extract.scripts import day_in_scripts
 from gnomon.extract.text import detect_lang, html_to_text, one_line
@@ -61,6 +61,7 @@ _BYLINES = etree.XPath(
     "(//*[@itemprop='author']//*[@itemprop='name'] | //*[@itemprop='author'] | //*[@rel='author']"
     " | //address[contains(@class,'author')])[position() <= 5]"
 )
+_TITLE_PARTS = re.compile(r" [|»«·–—-] ")
 _BY = re.compile(r"^\s*(by|von|par|por|di|от)\b[:\s]+", re.IGNORECASE)
 
 _DAY = timedelta(days=1)
@@ -234,6 +235,9 @@ def _candidates(
     if path_day is not None:
         yield "address", path_day, None
     yield from (("byline", f.day, f.moment) for f in here if Rank.LABELLED < f.rank < Rank.UPDATED)
+    title = max(_TITLE_PARTS.split(claims.title), key=len)
+    if (day := day_of_sentence(tree, title.strip(), claims.lang)) is not None:
+        yield "byline", day, None
     if (told := day_in_scripts(tree)) is not None:
         yield "script", told.date(), told
     yield from (("updated", f.day, f.moment) for f in here if f.rank == Rank.UPDATED)
