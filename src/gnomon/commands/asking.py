@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.client import described
-from gnomon.commands.common import Json, client, local, time_zone
+from gnomon.commands.common import Json, client, local, localised, time_zone
 
 AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
@@ -104,11 +104,11 @@ def diff(
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    print(found["summary"])
+    print(localised(found["summary"]))
     for change in found["changes"]:
         _print_change(change)
     for note in dict.fromkeys(n for side in ("before", "after") for n in found[side]["notes"]):
-        print(f"Note: {note}")
+        print(f"Note: {localised(note)}")
 
 
 def _print_change(change: dict[str, Any]) -> None:
@@ -140,9 +140,9 @@ def _print_answer(answer: dict[str, Any]) -> None:
     if freshness.get("newest_at"):
         print(f"\nNewest evidence: {local(freshness['newest_at'])}.")
     for source in freshness["silent"]:
-        print(f"Silent: {source['title'] or source['name']}: {source['text']}")
+        print(f"Silent: {source['title'] or source['name']}: {localised(source['text'])}")
     for note in answer["notes"]:
-        print(f"Note: {note}")
+        print(f"Note: {localised(note)}")
 
 
 def _from(citation: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -59,3 +60,18 @@ def local(when: str | None) -> str:
     if when is None:
         return "undated"
     return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def localised(text: str) -> str:
+    """The server's words with their moments in this machine's zone."""
+
+    def shown(match: re.Match[str]) -> str:
+        try:
+            return local(f"{match['day']}T{match['time']}:00+00:00")
+        except (ValueError, OverflowError):
+            return match[0]
+
+    return _MOMENT.sub(shown, text)
+
+
+_MOMENT = re.compile(r"\b(?P<day>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d) UTC\b")

@@ -1,6 +1,7 @@
 /** What is being done; unfolds while working and folds when done. */
 import { useEffect, useState } from "react";
 import { calm } from "../ui/text";
+import { Dated } from "../ui/time";
 import type { Turn } from "./thread";
 
 export function Progress({ turn, onStop }: { turn: Turn; onStop: () => void }) {
@@ -43,7 +44,9 @@ export function Progress({ turn, onStop }: { turn: Turn; onStop: () => void }) {
           </li>
         ))}
         {turn.plan?.notes.map((note) => (
-          <li key={note}>{calm(note)}</li>
+          <li key={note}>
+            <Dated>{note}</Dated>
+          </li>
         ))}
       </ol>
     </details>

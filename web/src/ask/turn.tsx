@@ -4,7 +4,7 @@ import { call, problemOf } from "../api/client";
 import type { Answer, Citation, Disagreement, Sentence, Superseded } from "../api/types";
 import { say } from "../ui/notices";
 import { calm, Words } from "../ui/text";
-import { span, Time } from "../ui/time";
+import { Dated, span, Time } from "../ui/time";
 import { Trouble } from "../ui/trouble";
 import { momentOf, type Wish } from "./asked";
 import { Changed } from "./changed";
@@ -326,7 +326,8 @@ export function Freshness({ answer }: { answer: Answer }) {
           <ul>
             {freshness.silent.map((source) => (
               <li key={source.name}>
-                <strong>{source.title || source.name}</strong> {source.text || source.state}
+                <strong>{source.title || source.name}</strong>{" "}
+                <Dated>{source.text || source.state}</Dated>
               </li>
             ))}
           </ul>
@@ -336,7 +337,7 @@ export function Freshness({ answer }: { answer: Answer }) {
         <ul className="notes">
           {notes.map((note) => (
             <li key={note}>
-              <Words>{note}</Words>
+              <Dated>{note}</Dated>
             </li>
           ))}
         </ul>

@@ -1,5 +1,6 @@
 /** Moments in the reader's own time zone; UTC in the tooltip. */
 import { useSyncExternalStore } from "react";
+import { calm } from "./text";
 
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const dayAndYear = new Intl.DateTimeFormat(undefined, {
@@ -67,6 +68,17 @@ export function useNow(): Date {
   return useSyncExternalStore(subscribe, () => now);
 }
 
+const WRITTEN = /(\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC)/;
+
+/** `text` in pieces: words as they stand, moments as dates. */
+export function momentsIn(text: string): (string | Date)[] {
+  return text.split(WRITTEN).map((piece, at) => {
+    if (at % 2 === 0) return piece;
+    const date = new Date(`${piece.slice(0, 10)}T${piece.slice(11, 16)}:00Z`);
+    return Number.isNaN(date.getTime()) ? piece : date;
+  });
+}
+
 interface TimeProps {
   at: string | null | undefined;
   /** `ago` says the age, `clock` the time of day. */
@@ -82,6 +94,18 @@ export function Time({ at, form = "clock" }: TimeProps) {
     <time dateTime={at} title={`${exact.format(date)} · ${utc(date)}`}>
       {form === "ago" ? ago(date, later(current, date)) : said(date, current)}
     </time>
+  );
+}
+
+/** Words of the server; the moments among them in the reader's zone. */
+export function Dated({ children }: { children: string }) {
+  return (
+    <bdi>
+      {momentsIn(calm(children)).map((piece, at) =>
+        // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of one text never move.
+        typeof piece === "string" ? piece : <Time key={at} at={piece.toISOString()} />,
+      )}
+    </bdi>
   );
 }
 
