@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gnomon.answer.absent import came_out, told, wanted
+from gnomon.answer.absent import came_out, matter, outcome, told, wanted
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.bearing import holds
 from gnomon.answer.extractive import ExtractiveWriter
 from gnomon.answer.judgement import type_present
 from gnomon.answer.plan import plan
@@ -23,9 +24,10 @@ def asked(text: str) -> Plan:
 
 
 def answers(question: str, *texts: str) -> list[str]:
-    moment = NOW - timedelta(hours=2)
+    """What is quoted, from documents ten minutes apart."""
     passages = []
     for i, text in enumerate(texts):
+        moment = NOW - timedelta(hours=2) + i * timedelta(minutes=10)
         document = Document(
             key=f"herald:{i}", source="herald", kind="article", text=text,
             published_at=moment, observed_at=moment,
@@ -111,3 +113,100 @@ def test_a_teller_is_no_doer(question: str, sentence: str, present: float) -> No
 )
 def test_the_kind_of_answer_is_read_off_the_noun(text: str, kind: str) -> None:
     assert asked(text).expects == kind
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "over"),
+    [
+        ("How did the council vote on the dog tax?", "The council decides on the dog tax.", False),
+        ("How did the council vote on the dog tax?", "The outcome is open, said Ada.", False),
+        ("How did the council vote on the dog tax?", "By 20 votes to 19 it was adopted.", True),
+        ("How did the Rovers play?", "Half-time: the Rovers lead 2-1.", False),
+        ("How did the Rovers play?", "The Rovers beat Tarn 2-1.", True),
+        ("Who won the match?", "Kick-off at 14:39: Rovers against Tarn, 0-0.", False),
+        ("Wie hat der Rat über die Steuer abgestimmt?", "Der Rat stimmt morgen ab.", False),
+        ("Wie hat der Rat über die Steuer abgestimmt?", "Mit 20 zu 19 Stimmen angenommen.", True),
+        ("¿Cómo votó el pleno?", "El pleno rechazó la tasa.", True),
+        ("Comment a voté le conseil ?", "Le conseil a rejeté la taxe.", True),
+    ],
+)
+def test_an_announcement_or_an_interim_state_is_no_outcome(
+    question: str, text: str, over: bool
+) -> None:
+    assert came_out(asked(question), text) is over
+
+
+def test_an_outcome_answers_the_words_that_ask_for_one() -> None:
+    vote = asked("What was the result of the vote on the dog tax?")
+
+    assert outcome(vote, "The council adopted the tax.") == {"result", "vote"}
+    assert outcome(vote, "The Rovers beat Tarn 2-1.") == {"result"}
+    assert outcome(vote, "The council will decide on Monday.") == frozenset()
+    assert matter(vote) == {"dog", "tax"}
+    assert matter(asked("What is the dog tax?")) == frozenset()
+
+
+def test_the_vote_on_something_else_is_no_answer() -> None:
+    cobbles = "By 29 votes to 10 the council adopted the motion on the cobbles of Mason Street."
+
+    assert answers("How did the council vote on the cobbles of Mason Street?", cobbles) == [cobbles]
+    assert answers("How did the council vote on the harbour wind park?", cobbles) == []
+
+
+def test_the_towns_name_in_the_towns_own_paper_singles_out_nothing() -> None:
+    lifted = "The storm has passed; all storm warnings are lifted."
+    told_of = answers(
+        "Is there a storm warning in force for Tarn?",
+        lifted,
+        "TARN – The market hall is open again.",
+        "TARN – Ada Ferrow won the chess cup.",
+        "TARN – The library opens on Sunday.",
+    )
+
+    assert told_of[:1] == [lifted]
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "present"),
+    [
+        ("What pay rise did the drivers get?", "Wages rise by 3.9 per cent.", 1.0),
+        ("What pay rise did the drivers get?", "Backlogs are cleared within four days.", 0.0),
+        ("How many people watched the match?", "Under way: Rovers against Tarn, 0-0.", 0.0),
+    ],
+)
+def test_numbers_of_another_kind_do_not_answer(
+    question: str, sentence: str, present: float
+) -> None:
+    assert type_present("number", question, sentence) == present
+
+
+@pytest.mark.parametrize(
+    ("text", "names_one"),
+    [
+        ("Ada Ferrow and the new mayor had lentils.", False),
+        ("The mayor opened the hall.", False),
+        ("Ada Ferrow was sworn in as mayor of Tarn.", True),
+        ("Mayor Ada Ferrow opened the hall.", True),
+        ("The mayor of Tarn, Ada Ferrow, opened the hall.", True),
+        ("The hall was opened.", True),  # says nothing of an office: other rules judge it
+    ],
+)
+def test_an_office_is_answered_by_who_has_it(text: str, names_one: bool) -> None:
+    assert holds(asked("Who is the mayor of Tarn?"), text) is names_one
+
+
+def test_of_a_state_that_turned_the_later_report_leads_though_within_the_hour() -> None:
+    stopped = "The ferry to Gull Island has stopped running at the moment because of fog."
+    running = "The ferry to Gull Island is running again."
+
+    assert answers("Is the ferry to Gull Island running?", stopped, running)[:1] == [running]
+    assert answers("Is the ferry to Gull Island running?", running, stopped)[:1] == [stopped]
+
+
+def test_a_market_and_a_hall_are_no_market_hall() -> None:
+    hall = "The market hall is open again."
+    another = "The swimming hall is closed.\n\nPeople at the market spoke of little else."
+
+    assert answers("Is the market hall open?", hall, "The market hall has a new roof.", another)[
+        :1
+    ] == [hall]

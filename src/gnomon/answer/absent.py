@@ -5,6 +5,8 @@
 these are the ones that an answer cannot do without.
 """
 
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
 from __future__ import annotations
 
 import re
@@ -13,7 +15,8 @@ from collections.abc import Set
 from gnomon.answer.base import Plan
 from gnomon.answer.bearing import deed, means, measured
 from gnomon.answer.check import Embed
-from gnomon.answer.words import content, stem
+from gnomon.answer.synonyms import others
+from gnomon.answer.words import content, stem, stems
 
 _QUANTITY = re.compile(
     r"\b(?:what|which)\s(?:(?:is|was|were|are)\s)?(?:(?:the|a|an)\s)?(?:\w+\s){0,2}?"
@@ -23,11 +26,65 @@ _QUANTITY = re.compile(
 )
 _COUNTED = re.compile(r"\bhow many (?P<noun>(?!people|persons|times|more)[a-z]{3,})", re.IGNORECASE)
 _POSSESSED = re.compile(r"\w(?:'s|s') (?P<noun>[a-z]{3,})(?=\s*[?.]|\s(?:name|age)\b)")
-_OUTCOME = re.compile(r"\b(?:result|outcome|ergebnis|résultat|resultado)s?\b", re.IGNORECASE)
+_OUTCOME = re.compile(
+    r"\b(?:results?|outcome|verdict|final score|ergebnis\w*|résultats?|resultados?)\b"
+    r"|\bhow (?:did|has|have|was|were)\b.{1,60}\b(?:vote|voted|decide|decided|rule|ruled|end|ended|"
+    r"finish|finished|play|played|fare|fared|go|gone)\b"
+    r"|\bwho (?:has )?(?:won|lost|beat|prevailed)\b|\bwhat did\b.{1,40}\b(?:decide|rule)\b"
+    r"|\bwie (?:hat|haben)\b.{1,60}\b(?:gestimmt|abgestimmt|entschieden|gespielt)\b|\bwie ging\b"
+    r"|\bwer (?:hat )?(?:gewonnen|gewann|verlor)\b|\bcomment (?:a|ont)\b.{1,40}\bvoté\b"
+    r"|\bqui a (?:gagné|perdu)\b|\bcómo (?:votó|quedó|terminó)\b|\bqui[eé]n (?:ganó|perdió)\b",
+    re.IGNORECASE,
+)
+_BY_RESULT = frozenset(
+    stem(w)
+    for w in "result results outcome final score end finish play fare win won ergebnis résultat "
+    "resultado".split()
+)
+"""Words that ask for an outcome; telling one answers them, in whatever words."""
+_BY_BALLOT = frozenset(
+    stem(w)
+    for w in "result results outcome verdict vote votes voted decide rule abgestimmt gestimmt voté "
+    "ergebnis résultat resultado".split()
+)
+_BALLOT = re.compile(
+    r"\b(?:vote[ds]?|ayes|noes|roll call|ballot|motion|adopt(?:s|ed)|approve[ds]?|passe[ds]|"
+    r"reject(?:s|ed)|carried|sa(?:id|ys) (?:yes|no)|turn(?:s|ed) down|council|assembly|parliament|"
+    r"stimmen|angenommen|abgelehnt|beschloss\w*|adopté|rejeté|approuvé|voix|aprob\w+|rechaz\w+|votos)\b",
+    re.IGNORECASE,
+)
+_MATTER = re.compile(
+    r"\b(?:on|about|over|against|versus|vs\.?|regarding|über|gegen|sur|contre|sobre|contra)\s"
+    r"(?P<matter>.+)$",
+    re.IGNORECASE,
+)
 _CAME_OUT = re.compile(
-    r"\d|\b(?:adopt|approv|pass|reject|agree|accept|decid|carr|fail|defeat|win|won|wins|los[te]|"
-    r"beat|drew|tie|elect|voted|against|in favour|majority|unanimous|finish|end|result|"
-    r"angenommen|abgelehnt|beschlossen|gewann|verlor|adopt|rejet|aprob|rechaz|gan[óa])\w*",
+    r"\b\d{1,3}(?:\s(?:\w+\s)?(?:to|zu|à|contra|contre|gegen)\s|\s?[-–]\s?|:(?!\d\d\b))\d{1,3}\b"
+    r"|\b(?:adopted|adopts|approve[ds]?|passe[ds]|reject(?:s|ed)|agree[ds]|accept(?:s|ed)|"
+    r"decided|carried|fail(?:s|ed)|defeat(?:s|ed)|w[io]ns?|winning|winners?|champions?|"
+    r"crowned|clinch\w*|pick(?:s|ed) up|award\w*|victory|"
+    r"triumph\w*|take[ns]? (?:the )?(?:title|gold|lead|prize|home)|los(?:t|es)|beats?|drew|tied|"
+    r"elected|voted|votes? (?:for|against)|sa(?:id|ys) (?:yes|no)|unanimous\w*|finished|ended|"
+    r"ruled|convicted|acquitted|sentenced|guilty|turn(?:s|ed) down|back(?:s|ed)|"
+    r"angenommen|abgelehnt|beschloss\w*|gewählt|gewann|gewonnen|verlor\w*|besiegt\w*|endete|trennen|"
+    r"adopté|rejeté|approuvé|élu|gagn[eé]\w*|perdu|battu|aprob\w+|rechaz\w+|gan[óa]\w*|perdió|"
+    r"terminó|elegid\w)\b",
+    re.IGNORECASE,
+)
+_SCORE = frozenset(map(stem, "score spielstand marcador".split()))
+_SCORELINE = re.compile(r"\b\d{1,3}\s?(?:[-–]|:(?!\d\d\b))\s?\d{1,3}\b")
+_OPEN = re.compile(
+    r"\b(?:is|are|remains?|still) (?:wide )?open\b|\bforecast\b|\bundecided\b|\btoo close\b|"
+    r"\bunder ?way\b|\bkick-?off\b|\b(?:has|have) (?:begun|started|gone)\b|\bhalf-?time\b|"
+    r"\bat the (?:break|interval)\b|\b(?:halb|pausen)\w*stand\b|\bangepfiffen\b|\bmi-temps\b|"
+    r"\bdescanso\b",
+    re.IGNORECASE,
+)
+"""Told before it was over."""
+_MONEY = frozenset(map(stem, "price fare fee salary sum money".split()))
+"""A sum of money is no salary because it is money."""
+_ATTENDED = re.compile(
+    r"\bhow many (?:\w+ )?(?:watched|attended|came|saw|turned|were (?:there|present))\b",
     re.IGNORECASE,
 )
 _LIKE = 0.34
@@ -48,9 +105,9 @@ def told(word: str, text: str, held: Set[str], embed: Embed | None) -> bool:
     own = stem(word)
     return (
         own in held
-        or bool(means(own) & held)
-        or bool(measured([own], text))
-        or (_like(word, text, embed))
+        or bool((means(own) | others(own)) & held)
+        or bool(own not in _MONEY and measured([own], text))
+        or _like(word, text, embed)
     )
 
 
@@ -63,4 +120,28 @@ def _like(word: str, text: str, embed: Embed | None) -> bool:
 def came_out(asked: Plan, text: str) -> bool:
     """False where an outcome is asked for and `text` tells none."""
     question = asked.focus or asked.search_text
-    return not _OUTCOME.search(question) or bool(_CAME_OUT.search(text))
+    if _ATTENDED.search(question):
+        return not _OPEN.search(text)
+    return not _OUTCOME.search(question) or _over(text)
+
+
+def outcome(asked: Plan, text: str) -> frozenset[str]:
+    """The terms of a question for an outcome that `text` answers by telling one."""
+    question = asked.focus or asked.search_text
+    if _SCORE.intersection(asked.terms) and _SCORELINE.search(text):
+        return _SCORE.intersection(asked.terms)
+    if not _OUTCOME.search(question) or not _over(text):
+        return frozenset()
+    words_for = _BY_BALLOT if _BALLOT.search(text) else _BY_RESULT
+    return words_for.intersection(asked.terms)
+
+
+def matter(asked: Plan) -> frozenset[str]:
+    """Of what an outcome is asked for: the terms of `the dog tax` in "the vote on the dog tax"."""
+    question = (asked.focus or asked.search_text).rstrip(" ?.!")
+    found = _MATTER.search(question) if _OUTCOME.search(question) else None
+    return frozenset(stems(found["matter"]).intersection(asked.terms)) if found else frozenset()
+
+
+def _over(text: str) -> bool:
+    return bool(_CAME_OUT.search(text)) and not _OPEN.search(text)

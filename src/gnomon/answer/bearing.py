@@ -42,8 +42,22 @@ _LEADS = re.compile(
     r"president|minister|chief|boss|captain|coach|ceo)",
     re.IGNORECASE,
 )
+_IS_WHO = re.compile(
+    r"\b(?:who(?:'s| is| are| was)|wer (?:ist|war)|qui est|qui[eé]n es)\s(?:now\s|jetzt\s)?"
+    r"(?:the|a|der|die|das|le|la|l['’]|el)?\s?(?:new |current |neue |nouveau |nueva? )?"
+    r"(?P<role>[^\W\d]{4,})\b",
+    re.IGNORECASE,
+)
+_AT_THE_END = re.compile(r"\b(?:at|by|until) the end of\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+_THEN_NAMED = re.compile(
+    r"\s?(?:,|is|ist|est|es|:|–|will be|wird)?\s?(?:(?:of|von|de|du|del|in)\s)?"
+    r"(?:the|der|la|el|le)?\s?",
+    re.IGNORECASE,
+)
+_IS_NAMED = re.compile(r"(?:(?!\band\b|\bund\b|\bet\b|\by\b|\bor\b|[;:.]).){0,60}", re.IGNORECASE)
 _CHANGES = re.compile(
-    r"\b(?:again|once more|back (?:on|in|to)|no longer|any ?more|until further notice|restored|"
+    r"\b(?:again|once more|back (?:on|in|to|at)|no longer|any ?more|until further notice|restored|"
     r"lifted|called off|wieder|bis auf weiteres|de nouveau|de nuevo)\b",
     re.IGNORECASE,
 )
@@ -76,11 +90,18 @@ _QUANTITIES = tuple(
         ("money price fare fee salary sum", ""),
     )
 )
+_COSTS = frozenset(
+    stem(w) for w in "cost costs price kosten kostet coûte prix cuesta precio".split()
+)
+_FOR = re.compile(
+    r"\b(?:for|at|für|zu|pour|por)\s(?:about |around |some |just |rund |etwa )?$", re.I
+)
 # Words by which one state is told, in several languages; `kindred` has opposites besides.
 _MEANS = tuple(
     frozenset(stem(w) for w in group.split())
     for group in (
-        "finish finished complete completed completion done due ready fertig terminé",
+        "finish finished complete completed completion done due ready delay delayed "
+        "postponed deadline fertig verschoben terminé retardé terminado aplazado",
         "collect collected collection raise raised gather gathered give given brought donors "
         "donated donations gespendet",
         "lead leads head heads charge chair chairs director appointed appoint leitet dirige",
@@ -90,10 +111,36 @@ _MEANS = tuple(
     )
 )
 # What can go back and forth, so that "again" tells it.
-_REVERSIBLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "forc", "allow")))
+_REVERSIBLE = frozenset[str]().union(
+    *map(kindred, ("open", "block", "run", "forc", "allow", "strike"))
+)
 _PASSABLE = frozenset[str]().union(*map(kindred, ("open", "block", "run", "allow", "safe")))
 _TOLD = 0.4
 _SINGLED = 0.6
+
+
+def holds(asked: Plan, text: str) -> bool:
+    """False where it is asked who has an office, and `text` speaks of the office only: "Ada and the
+    new mayor had lunch" names no mayor."""
+    question = asked.focus or asked.search_text
+    match = _IS_WHO.search(question)
+    if match is None:
+        return True
+    role = stem(match["role"].lower())
+    found = [m for m in _WORD.finditer(text) if stem(m[0].lower()) == role]
+    return not found or any(_named_beside(text, m.start(), m.end()) for m in found)
+
+
+def _named_beside(text: str, start: int, end: int) -> bool:
+    """Whether a name stands beside the office that is told from `start` to `end`."""
+    people = facts.names(text)
+    if any(n.start <= start < n.end and " " in n.text for n in people):
+        return True  # "Mayor Ada Ferrow"
+    after = [n.start for n in people if n.start >= end]
+    if after and _THEN_NAMED.fullmatch(text[end : min(after)]):
+        return True
+    before = [n.end for n in people if n.end <= start]
+    return bool(before) and bool(_IS_NAMED.fullmatch(text[max(before) : start]))
 
 
 def deed(asked: Plan) -> str:
@@ -124,6 +171,8 @@ def comes(text: str) -> bool:
 def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]:
     """The words for states among `terms` that `text` answers: `open` by `closed`, or by `again`."""
     changes = bool(_CHANGES.search(text))
+    if _AT_THE_END.search(text):
+        held = held - {"end"}  # of a street, or of the day
 
     def answers(term: str) -> bool:
         return bool(means(term) & held) or (changes and term in _REVERSIBLE)
@@ -134,10 +183,18 @@ def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]
 def measured(terms: Iterable[str], text: str) -> frozenset[str]:
     """The quantities among `terms` that a number of `text` has the unit of: a price in euros."""
     wanted = [(t, units) for t in terms for nouns, units in _QUANTITIES if t in nouns]
+    priced = frozenset(t for t in terms if t in _COSTS and _sold_for(text))
     if not wanted:
-        return frozenset()
+        return priced
     told = {n.unit for n in facts.numbers(text)}
-    return frozenset(t for t, units in wanted if units & told)
+    return priced.union(t for t, units in wanted if units & told)
+
+
+def _sold_for(text: str) -> bool:
+    """Whether it tells for how much: "renewed for 108,000 crowns"."""
+    return any(
+        n.unit in facts.currencies() and _FOR.search(text[: n.start]) for n in facts.numbers(text)
+    )
 
 
 def _allows(text: str, held: Set[str]) -> bool:
@@ -154,6 +211,8 @@ def bears(asked: Plan, text: str, held: Set[str], around: Set[str]) -> float:
     question = asked.focus or asked.search_text
     if _LEADS.search(question) and _LEAVES.search(text) and not _SUCCEEDS.search(text):
         left *= _TOLD  # Who left is not who leads now.
+    if not holds(asked, text):
+        left *= _TOLD
     if asked.allowed and not _allows(text, held):
         left *= _TOLD
     if any(t in _SINGLES_OUT and t not in around for t in asked.terms):

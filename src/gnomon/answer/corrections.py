@@ -11,11 +11,11 @@ import math
 from datetime import datetime
 
 from gnomon.answer import facts
-from gnomon.answer.words import stems
+from gnomon.answer.words import stems, words
 from gnomon.types import Document
 
-_COPIED = 0.7
-"""Share of words from which one sentence is a copy of the other."""
+_IN_A_ROW = 5
+"""So many words in the same order make one sentence a copy of the other."""
 _OPENING_CHARS = 300
 
 
@@ -29,8 +29,13 @@ def corrected(original: Document, said: str, copy: Document, copied: str, at: da
         return False
     if all(math.isclose(a.value, b.value) for a, b in zip(mine, theirs, strict=True)):
         return False
-    one, other = stems(said), stems(copied)
-    if len(one & other) < _COPIED * min(len(one), len(other)):
+    if not _run(said) & _run(copied):
         return False
     named = {s for n in facts.names(original.text[:_OPENING_CHARS]) for s in n.stems}
     return named <= stems(copy.text)  # reports of two storms are alike but for the name
+
+
+def _run(text: str) -> set[tuple[str, ...]]:
+    """Its words, five at a time, whatever the numbers are."""
+    found = ["#" if w.text[0].isdigit() else w.stem for w in words(text)]
+    return {tuple(found[i : i + _IN_A_ROW]) for i in range(max(1, len(found) - _IN_A_ROW + 1))}

@@ -8,16 +8,17 @@ likelihood of holding the answer, and below a calibrated threshold there is none
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from gnomon.answer import facts
-from gnomon.answer.absent import came_out, told, wanted
+from gnomon.answer.absent import came_out, matter, outcome, told, wanted
 from gnomon.answer.across import Names
 from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.bearing import announces, bears, measured, stood_for
@@ -28,8 +29,8 @@ from gnomon.answer.instructions import addresses_machine, asks
 from gnomon.answer.judgement import (
     Signals,
     demands,
+    lacking,
     likelihood,
-    named_in,
     recentness,
     type_present,
     weighed,
@@ -38,8 +39,9 @@ from gnomon.answer.layout import Block, block_at
 from gnomon.answer.layout import told as told_in_layout
 from gnomon.answer.rank import time_of
 from gnomon.answer.reliability import left, trusted
+from gnomon.answer.synonyms import same
 from gnomon.answer.text import PASSAGE_CHARS, Span, sentences
-from gnomon.answer.words import negated, plain, share, stems, words
+from gnomon.answer.words import negated, plain, share, stem, stems, words
 from gnomon.clock import Clock
 from gnomon.errors import ModelError
 from gnomon.log import get_logger
@@ -67,6 +69,12 @@ _AS_MUCH = 0.9
 _UNTOLD = 0.6
 """What is left where a sentence names somebody, but not for what is asked."""
 _TOLD_OF = 8
+_HARDLY = 0.25
+"""A lack of names so small is that of one which stands everywhere."""
+_NO_OUTCOME = 0.4
+_EVERYWHERE_FROM = 2
+_TOGETHER_FROM = 2
+_APART = 0.6
 _EQUALS = 0.93
 _READ_BY_MODEL = 12
 _MODEL_BATCH = 4
@@ -83,7 +91,9 @@ _LEANS = re.compile(
 )
 _HEDGED = re.compile(
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
-    r"someone said|not confirmed|believed|believes|is said to|people say|angeblich)\b",
+    r"someone said|not confirmed|provisional(?:ly)?|"
+    r"(?:as far as|if) .{1,40} count(?:ed)?\b.{0,12}(?=,|$)|believed|believes|"
+    r"is said to|people say|angeblich)\b",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
@@ -168,15 +178,17 @@ class ExtractiveWriter:
                 c.likelihood *= _HEARSAY
             c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
-        needed = wanted(plan)
+        needed, about = wanted(plan), matter(plan)
         for c in candidates[:_TOLD_OF]:
             passage = passages[c.passage]
             held = c.stems | stems(f"{heading(passage)}\n{passage.text}")
             held |= _introduced(passage, _head(passage, c.span))
             if not all(told(word, c.text, held, self._embed) for word in needed):
                 c.likelihood *= _UNTOLD
-            if not came_out(plan, c.text):
+            if len(about & held) * 2 < len(about):
                 c.likelihood *= _UNTOLD
+            if not came_out(plan, c.text):
+                c.likelihood *= _NO_OUTCOME
         candidates.sort(key=lambda c: -c.likelihood)
         return _newest_first(_settled(candidates, plan, passages), plan)
 
@@ -219,12 +231,17 @@ def _candidates(
 ) -> list[Candidate]:
     asked, asking = plan.search_text, stems(plan.focus)
     focused = {t: w for t, w in weights.items() if t in asking} or weights
-    known = stems("\n".join(f"{heading(p)}\n{p.text}" for p in passages))
+    read = "\n".join(f"{heading(p)}\n{p.text}" for p in passages)
+    known = stems(read)
+    known |= measured(plan.terms, read) | same(plan.terms, known)
     unknown = 1.0 - share(plan.terms, known)
     names = Names(plan)
     # What residents must do is what an alert is for, and what a "how do I" asks.
     how_to = bool(_HOW_TO.search(asked))
-    whole = _named_by(passages, asked)
+    common = _everywhere(plan, passages)
+    subject = {stem(w) for w in plan.subject}
+    singling = set(plan.terms) - common - {t for t in plan.terms if kindred(t)}
+    lacks = _lacked_by(passages, asked, common)
     out = []
     for i, passage in enumerate(passages):
         cut = sentences(passage.text)
@@ -233,9 +250,17 @@ def _candidates(
         held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         said = [passage.text[s.start : s.end] for s in cut]
-        held = [h | measured(plan.terms, t) for h, t in zip(held, said, strict=True)]
+        held = [
+            h | measured(plan.terms, t) | outcome(plan, t) | same(plan.terms, h)
+            for h, t in zip(held, said, strict=True)
+        ]
         if plan.state:
-            held = [h | stood_for(plan.terms, t, h) for h, t in zip(held, said, strict=True)]
+            # What is open again says nothing of another matter.
+            about = bool(lead & singling or title & singling) or not singling
+            held = [
+                h | stood_for(plan.terms, t, h) if about or h & singling else h
+                for h, t in zip(held, said, strict=True)
+            ]
             # "Meanwhile Ada Ferrow leads it": what that is, the item's first sentence says.
             spoken_of = lead.intersection(plan.terms)
             held = [h | spoken_of if h.intersection(plan.terms) else h for h in held]
@@ -256,7 +281,7 @@ def _candidates(
                 covered=weighed(set(held[j]), weights),
                 around=weighed(around, weights),
                 focus=weighed(around, focused),
-                named=named_in(asked, f"{heading(passage)}\n{near}", around),
+                named=1.0 - lacking(asked, f"{heading(passage)}\n{near}", around, common),
                 typed=typed,
                 untyped=float(typed == 0.0 and demands(plan.expects, asked)),
                 unknown=unknown,
@@ -265,11 +290,14 @@ def _candidates(
                 recent=1.0,
                 newest=0.0,
                 ahead=float(announces(plan, text)),
-                unnamed=1.0 - whole[passage.document.key],
+                unnamed=lacks[passage.document.key],
             )
             reliable = _reliable(passage, text)
             bearing = bears(plan, text, held[j], around)
+            if subject and not subject & (around | held[j]):
+                bearing *= _UNTOLD  # of something else that is finished, open or dearer
             out.append(Candidate(i, span, text, signals, held[j], time, reliable, bearing))
+    _keep_together(out, plan, passages)
     _compare_times(out, plan)
     # Beside a sentence that holds the question's names, one about another name is no answer.
     fewest = min((c.signals.unnamed for c in out), default=0.0)
@@ -287,13 +315,46 @@ def _lead(passage: Passage) -> set[str]:
     return set() if first is None else stems(text[first.start : first.end])
 
 
-def _named_by(passages: Sequence[Passage], asked: str) -> dict[str, float]:
-    """Of each document, how many of the question's names and numbers it was read to hold."""
+def _everywhere(plan: Plan, passages: Sequence[Passage]) -> frozenset[str]:
+    """Names of the question that stand in what shares nothing else with it: they single out little,
+    as the town's does in the town's own paper."""
+    names = {s for n in facts.names(plan.search_text) for s in n.stems}
+    alone: dict[str, set[str]] = {}
+    for p in passages if names else ():
+        shared = stems(f"{heading(p)}\n{p.text}").intersection(plan.terms)
+        if len(shared) == 1 and shared <= names:
+            alone.setdefault(next(iter(shared)), set()).add(p.document.key)
+    return frozenset(name for name, keys in alone.items() if len(keys) >= _EVERYWHERE_FROM)
+
+
+def _lacked_by(passages: Sequence[Passage], asked: str, common: Set[str]) -> dict[str, float]:
+    """Of each document, how many of the question's names and numbers nothing read of it holds."""
     read: dict[str, list[str]] = {}
     for p in passages:
         read.setdefault(p.document.key, [heading(p)]).append(p.text)
     texts = {key: "\n".join(parts) for key, parts in read.items()}
-    return {key: named_in(asked, text, stems(text)) for key, text in texts.items()}
+    return {key: lacking(asked, text, stems(text), common) for key, text in texts.items()}
+
+
+def _keep_together(
+    candidates: Sequence[Candidate], plan: Plan, passages: Sequence[Passage]
+) -> None:
+    """A market and a hall, each in a sentence of its own, are no market hall where others tell of
+    one."""
+    asked = [w.stem for w in words(plan.search_text)]
+    terms = {t for t in plan.terms if not kindred(t)}
+    pairs = {(a, b) for a, b in itertools.pairwise(asked) if {a, b} <= terms}
+    if not plan.state or not pairs:
+        return
+    said = [(heading(p), *(p.text[s.start : s.end] for s in sentences(p.text))) for p in passages]
+    read = [[[w.stem for w in words(text)] for text in texts] for texts in said]
+    runs = [{pair for stems_ in texts for pair in itertools.pairwise(stems_)} for texts in read]
+    pairs = {pair for pair in pairs if sum(pair in run for run in runs) >= _TOGETHER_FROM}
+    for c in candidates:
+        together = [set(stems_) for stems_ in read[c.passage]]
+        held = set().union(*together)
+        if any({a, b} <= held and not any({a, b} <= one for one in together) for a, b in pairs):
+            c.bears *= _APART
 
 
 def _compare_times(candidates: Sequence[Candidate], plan: Plan) -> None:
@@ -406,7 +467,9 @@ def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     rivals = [c for c in ranked if c.likelihood >= floor and c.reliable]
     most = max((c.signals.around for c in rivals), default=0.0) * _AS_MUCH
     fewest = min((c.signals.unnamed for c in rivals), default=0.0)
-    rivals = [c for c in rivals if c.signals.around >= most and c.signals.unnamed <= fewest]
+    rivals = [
+        c for c in rivals if c.signals.around >= most and c.signals.unnamed <= fewest + _HARDLY
+    ]
     newest = max((c.time for c in rivals), default=None)
     if newest is None:
         return ranked
@@ -416,7 +479,13 @@ def _newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
             c.likelihood *= _OLDER
         if not c.reliable:
             c.likelihood *= _LONE
-    return sorted(ranked, key=lambda c: -c.likelihood)
+    ranked = sorted(ranked, key=lambda c: -c.likelihood)
+    first = ranked[0]
+    turned = [c for c in rivals if c.time > first.time and disagrees(c.text, first.text)]
+    latest = max(turned, key=lambda c: c.time, default=first)
+    if latest.likelihood < first.likelihood * _RIVALS_FROM:
+        return ranked
+    return [latest, *(c for c in ranked if c is not latest)]
 
 
 def _latest_of_equals(ranked: list[Candidate]) -> list[Candidate]:
@@ -432,7 +501,7 @@ def _latest_of_equals(ranked: list[Candidate]) -> list[Candidate]:
 def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
     if newer.passage == older.passage or newer.likelihood < 0.5 * older.likelihood:
         return False
-    if newer.signals.named < older.signals.named:
+    if newer.signals.named < older.signals.named - _HARDLY:
         return False  # another team's score, another road's closure
     if not disagrees(newer.text, older.text):
         return False

@@ -83,6 +83,13 @@ _UNITS = {
     "mph": "mph", "kmh": "km/h", "hour": "hour", "hr": "hour", "minut": "minute", "min": "minute",
     "person": "person", "people": "person",
 }  # fmt: skip
+_COMPOSED = {"per": {"cent": "%"}, "pour": {"cent": "%"}, "por": {"ciento": "%"}}
+"""Units of two words."""
+_SPEEDS = {"km": "km/h", "mile": "mph", "kilometr": "km/h", "kilómetr": "km/h"}
+_AN_HOUR = re.compile(
+    r"\s?(?:/\s?|(?:an|per|pro|por|par|à l['’]|a la )\s?)(?:h|hour|stunde|hora|heure)\b",
+    re.IGNORECASE,
+)
 
 _NUMBER = re.compile(
     r"(?<![\w.,:])(?P<currency>(?:US)?\$|[€£¥₹])?\s?(?P<sign>[-−](?=\d))?"
@@ -212,7 +219,11 @@ def _digit_numbers(text: str) -> list[Number]:
             end = after
             tail = _following(text, after)
         if not unit:
+            unit = _COMPOSED.get(tail.lower(), {}).get(_following(text, after).lower(), "")
+        if not unit:
             unit = unit_of(tail)
+        if unit in _SPEEDS and _AN_HOUR.match(text, after):
+            unit = _SPEEDS[unit]
         out.append(Number(value, unit, text[match.start() : end].strip(), match.start(), end))
     return out
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -91,6 +91,10 @@ _BY_WORDS = Signals(
 _BY_WORDS_BIAS = -7.6
 
 
+_EVERYWHERE = 0.25
+"""What the lack of a name weighs that stands everywhere."""
+
+
 def likelihood(signals: Signals, *, model: bool) -> float:
     """0 to 1: how much speaks for the sentence holding the answer.
 
@@ -108,21 +112,21 @@ def weighed(found: set[str], weights: Mapping[str, float]) -> float:
     return sum(w for t, w in weights.items() if t in found) / total if total else 1.0
 
 
-def named_in(question: str, text: str, found: set[str]) -> float:
-    """The share of the question's names and numbers that `text` holds; 1 if it has none."""
+def lacking(question: str, text: str, found: set[str], everywhere: Set[str]) -> float:
+    """The share of the question's names and numbers that `text` lacks.
+
+    `everywhere` are the stems of names that single nothing out: a town's in the town's own paper.
+    """
     wanted = {s for n in facts.names(question) for s in n.stems}
-    quantities = facts.numbers(question)
-    dates = facts.moments(question)
-    if not wanted and not quantities and not dates:
-        return 1.0
+    parts = [(w in found, _EVERYWHERE if w in everywhere else 1.0) for w in wanted]
+    quantities, dates = facts.numbers(question), facts.moments(question)
     values = {n.value for n in facts.numbers(text)} if quantities else set()
-    parts = (
+    moments = (
         frozenset[str]().union(*(m.parts for m in facts.moments(text))) if dates else frozenset()
     )
-    held = [w in found for w in wanted]
-    held += [n.value in values for n in quantities]
-    held += [bool(m.parts & parts) for m in dates]
-    return sum(held) / len(held)
+    parts += [(n.value in values, 1.0) for n in quantities]
+    parts += [(bool(m.parts & moments), 1.0) for m in dates]
+    return sum(w for held, w in parts if not held) / max(1.0, sum(w for _, w in parts))
 
 
 _REASON = re.compile(
@@ -195,7 +199,13 @@ def _number_present(question: str, sentence: str) -> float:
     fresh = [n for n in told if n.value not in asked]
     if not fresh:
         return 0.0
+    if _CHANGE.search(question):
+        # A pay rise is told in per cent or in money, not in the days that it took.
+        of_change = facts.currencies() | {"%"}
+        return 1.0 if any(n.unit in of_change for n in fresh) else 0.0
     units = _counted(question)
+    if units and not units & _MEASURES:
+        fresh = [n for n in fresh if not _in_score(sentence, n)]
     # "a profit of 4 million crowns on sales of 29 million": both are money.
     money = any(n.unit in facts.currencies() for n in told)
     other = [n for n in fresh if n.unit in _MEASURES or (money and not n.unit)]
@@ -208,6 +218,19 @@ def _number_present(question: str, sentence: str) -> float:
     if any(n.unit in units for n in fresh if n.unit):
         return 1.0
     return 0.4 if any(n.unit for n in fresh) else 0.1
+
+
+_CHANGE = re.compile(
+    r"\b(?:pay|wage|salary|price|tax|rent|fare|lohn|gehalts|preis)[- ]?"
+    r"(?:rise|raise|increase|hike|cut|erhöhung)\b",
+    re.IGNORECASE,
+)
+_SCORE = re.compile(r"\b\d{1,3}\s?[-–:]\s?\d{1,3}\b")
+
+
+def _in_score(sentence: str, number: facts.Number) -> bool:
+    """Whether a number is part of "2-1", which counts nobody."""
+    return any(m.start() <= number.start < m.end() for m in _SCORE.finditer(sentence))
 
 
 def _new_names(question: str, sentence: str) -> list[facts.Name]:
