@@ -83,6 +83,19 @@ def test_what_stays_and_why(inputs: Path, tmp_path: Path) -> None:
     assert build(out, [inputs], held_out=[tmp_path / "eval.jsonl"]) == manifest
 
 
+def test_texts_are_kept_aside_as_rows_are_and_numbers_alone_are_no_match(
+    inputs: Path, tmp_path: Path
+) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    (aside / "a.md").write_text(f"# Kept aside\n\n{prose(5)[200:400]}\n\n{'7 ' * 20}")
+    (inputs / "zeros.txt").write_text(f"{prose(11)}\nThe table says {'12 ' * 15}of it.")
+    dropped = build(tmp_path / "out", [inputs], held_out=[aside]).dropped
+    assert dropped["held_out"] == 1
+    with pytest.raises(ConfigError, match=r"absent\.jsonl does not exist"):
+        build(tmp_path / "other", [inputs], held_out=[tmp_path / "absent.jsonl"])
+
+
 def test_several_workers_and_interruptions_change_nothing(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

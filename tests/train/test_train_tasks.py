@@ -200,7 +200,10 @@ def test_own_tasks_give_figures_with_intervals(drawn: Callable[..., Subject], fo
     assert (acc.measure.n, acc.shots, acc.version) == (12, 0, "3")
     assert acc.measure.low is not None
     assert acc.measure.high is not None
-    assert acc.measure.low <= acc.measure.value <= acc.measure.high
+    # Wilson's interval holds the shares for which the count is 1.96 standard errors away.
+    for edge in (acc.measure.low, acc.measure.high):
+        away = abs(acc.measure.value - edge) / (edge * (1 - edge) / 12) ** 0.5
+        assert away == pytest.approx(1.96) or edge in (0.0, 1.0)
     assert not found["town_text", "bits_per_byte"].higher_is_better
     assert any("continuations" in line for line in told)
 

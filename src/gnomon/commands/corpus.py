@@ -41,7 +41,8 @@ def build_corpus(
         ),
     ],
     held_out: Annotated[
-        list[Path] | None, typer.Option(help="Evaluation set as rows; its text stays out.")
+        list[Path] | None,
+        typer.Option(help="File or folder of an evaluation set; its text stays out."),
     ] = None,
     lang: Annotated[
         list[str] | None, typer.Option(help="Language to keep, such as en; `any` keeps all.")

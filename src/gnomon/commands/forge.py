@@ -333,6 +333,8 @@ def runs(
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return
+    if not found:
+        print(f"No run yet in {_home()}. `gnomon forge train CONFIG` starts one.", file=sys.stderr)
     for run in found:
         loss = "-" if run.loss is None else f"{run.loss:.4f}"
         ended = "finished" if run.finished else ""

@@ -50,7 +50,15 @@ def of(name: str, home: Path) -> Subject:
         if (folder / "config.json").is_file():
             return of_run(folder)
     registry = Registry(home / "registry", SystemClock())
-    entry = registry.find(*split_id(name))
+    wanted = split_id(name)
+    try:
+        entry = registry.find(*wanted)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{name} is no run, no GGUF file and no registered model.",
+            code="eval.model",
+            hint="`gnomon runs` and `gnomon models list` show what there is.",
+        ) from error
     return replace(of_gguf(registry.whole_path(entry)), name=entry.id)
 
 

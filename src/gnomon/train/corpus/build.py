@@ -94,10 +94,10 @@ def build(
 ) -> Manifest:
     """Build a corpus in `out`, or go on with one; does nothing where it is complete.
 
-    `record` adds the documents that may be trained on. `held_out` are row files of evaluation
-    sets: a text that shares 13 words in a row with one of them is dropped. `spread` runs the
-    steps; without it, `workers` processes of this machine do. Raises ConfigError for inputs that
-    cannot be used, and where `out` holds another build.
+    `record` adds the documents that may be trained on. `held_out` are files and folders of
+    evaluation sets: a text that shares 13 words in a row with one of them is dropped. `spread` runs
+    the steps; without it, `workers` processes of this machine do. Raises ConfigError for inputs
+    that cannot be used, and where `out` holds another build.
     """
     if options.near or held_out:
         need("xxhash")
@@ -141,7 +141,8 @@ def _planned(
 ) -> Plan:
     work, kept = out / WORK, out / PLAN
     asked = tuple(str(i) for i in inputs) + (("record",) if record else ())
-    evaluations = tuple((str(p), file_sha256(p)) for p in held_out)
+    aside = [Path(n) for n in dict.fromkeys(f[0] for u in find_units(held_out) for f in u.files)]
+    evaluations = tuple((str(p), file_sha256(p)) for p in aside)
     if kept.exists():
         plan = _plan(out)
         same = (plan.options, plan.inputs, plan.held_out) == (options, asked, evaluations)
@@ -164,7 +165,7 @@ def _planned(
             hint="Name files or folders; of the record, only documents with policy.train count.",
         )
     plan = Plan(options, asked, tuple(units), evaluations)
-    np.save(work / "held_out.npy", held_out_runs(held_out))
+    np.save(work / "held_out.npy", held_out_runs(aside))
     write_durably(kept, msgspec.json.encode(plan))
     return plan
 

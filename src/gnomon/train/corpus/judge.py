@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from gnomon.extract.text import detect_lang
 from gnomon.record.files import open_rows
-from gnomon.train.corpus.inputs import Text
+from gnomon.train.corpus.inputs import ROWS, Text, find_units, read_unit
 from gnomon.train.corpus.minhash import bands
 from gnomon.train.corpus.rules import Rules
 from gnomon.train.corpus.scrub import scrub
@@ -55,6 +55,8 @@ class Judge:
         options, text, lang = self._options, raw.text, ""
         if raw.fault:
             return raw.fault
+        if not text.strip():
+            return "empty"
         lang = detect_lang(text, raw.lang)
         if options.langs and lang not in options.langs:
             return "lang"
@@ -85,12 +87,23 @@ class Judge:
 
 
 def held_out_runs(paths: Sequence[Path]) -> Hashes:
-    """A hash for each run of 13 words in the texts of row files, in order."""
+    """A hash for each run of 13 words in the texts of files, in order; of rows, in all fields.
+
+    Runs of numbers alone do not count: words are compared without their digits' values.
+    """
     found = [np.empty(0, np.uint64)]
+    for text in _held_out_texts(paths):
+        found.append(word_runs(plain_words(text), _HELD_OUT_WORDS))
+    numbers = word_runs(plain_words("0 " * _HELD_OUT_WORDS), _HELD_OUT_WORDS)
+    return np.setdiff1d(np.concatenate(found), numbers)
+
+
+def _held_out_texts(paths: Sequence[Path]) -> Iterator[str]:
     for path in paths:
+        if not path.name.lower().endswith(ROWS):
+            yield from (text.text for unit in find_units([path]) for text in read_unit(unit))
+            continue
         with open_rows(path) as rows:
             for _, row in rows:
                 if isinstance(row, dict):
-                    texts = [value for value in row.values() if isinstance(value, str)]
-                    found += [word_runs(plain_words(text), _HELD_OUT_WORDS) for text in texts]
-    return np.unique(np.concatenate(found))
+                    yield from (value for value in row.values() if isinstance(value, str))

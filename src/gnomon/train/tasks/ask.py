@@ -36,7 +36,6 @@ _SWITCHES = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "TQDM_DISABLE": "1",
 }
 
 
@@ -192,11 +191,8 @@ def _figures(name: str, said: dict[str, Any]) -> Iterator[TaskFigure]:
         metric, comma, kept_by = key.partition(",")
         if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
             continue
-        error = results.get(f"{metric}_stderr,{kept_by}")
-        low = high = None
-        if isinstance(error, int | float) and math.isfinite(error):
-            low, high = value - 1.96 * error, value + 1.96 * error
         items = _items(samples, metric, kept_by, value)
+        low, high = _interval(float(value), results.get(f"{metric}_stderr,{kept_by}"), items)
         plain = metric if kept_by == "none" else f"{metric},{kept_by}"
         yield TaskFigure(
             task=name,
@@ -213,6 +209,20 @@ def _figures(name: str, said: dict[str, Any]) -> Iterator[TaskFigure]:
             version=str(said["versions"].get(name, "")),
             items=items,
         )
+
+
+def _interval(
+    value: float, error: Any, items: NDArray[np.float64] | None
+) -> tuple[float | None, float | None]:
+    """95 %: of right and wrong answers Wilson's, which stays within 0 and 1; else ±1.96 errors."""
+    if items is not None and set(np.unique(items)) <= {0.0, 1.0}:
+        n, z = len(items), 1.96
+        middle = (value + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+        return middle - half, middle + half
+    if isinstance(error, int | float) and math.isfinite(error):
+        return value - 1.96 * error, value + 1.96 * error
+    return None, None
 
 
 def _items(
