@@ -9,7 +9,8 @@ const OUT = "../src/gnomon/serve/page";
 /** Each script and style once more, compressed, so that the server need not do it. */
 const compressed: Plugin = {
   name: "compressed",
-  closeBundle() {
+  // Not at the close, which a build that failed reaches too: its own error would not be seen.
+  writeBundle() {
     const folder = join(import.meta.dirname, OUT, "assets");
     for (const name of readdirSync(folder)) {
       const file = join(folder, name);

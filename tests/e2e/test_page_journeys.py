@@ -52,6 +52,24 @@ async def test_2_ask_and_watch_the_answer_being_made(town: str, opened: Any, loo
         await look(page, "journey-2-answer")
 
 
+async def test_a_greeting_is_answered_without_the_tools_of_news(
+    town: str, opened: Any, look: Any
+) -> None:
+    async with opened(town) as page:
+        await ask(page, "hi")
+        await answered(page)
+        turn = page.locator(".turn").first
+        assert "Gnomon about itself" in await turn.locator(".freshness").inner_text()
+        assert await turn.get_by_role("button", name="Copy").count() == 1
+        assert await turn.get_by_role("button", name="Watch this").count() == 0
+        assert await turn.get_by_text("Timeline").count() == 0
+        await turn.locator(".pill").first.click()
+        card = page.get_by_role("dialog")
+        await card.wait_for()
+        assert await card.get_by_role("link").count() == 0
+        await look(page, "greeting")
+
+
 async def test_3_check_a_citation_down_to_the_saved_copy(town: str, opened: Any, look: Any) -> None:
     async with opened(town) as page:
         await example(page)

@@ -18,7 +18,7 @@ export function asMarkdown(answer: Answer): string {
   const sources = answer.citations.map((citation) => {
     const at = citation.published_at ?? citation.observed_at;
     const when = at ? utc(new Date(at)) : "undated";
-    return `[${citation.number}] “${inert(citation.quote)}” ${inert(citation.title || siteName(citation))}, ${when}. ${citation.url || citation.saved_url}`;
+    return `[${citation.number}] “${inert(citation.quote)}” ${inert(citation.title || siteName(citation))}, ${when}. ${citation.url || citation.saved_url}`.trimEnd();
   });
   const body = answer.abstained ? ["The evidence does not contain an answer."] : lines;
   const asOf = answer.as_of ? ` (as of ${utc(new Date(answer.as_of))})` : "";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Answer } from "../api/types";
-import { notesBeside } from "./notes";
+import { aboutGnomon, notesBeside } from "./notes";
 
 const old = "The bridge is open to all traffic.";
 const answer = {
@@ -23,4 +23,12 @@ test("a remark on what no sentence shows stays", () => {
   expect(notesBeside({ ...answer, superseded: [], disagreements: [], sentences: [] })).toEqual(
     answer.notes,
   );
+});
+
+test("an answer about Gnomon cites Gnomon alone", () => {
+  const cites = (...keys: string[]) => ({ citations: keys.map((key) => ({ key })) }) as Answer;
+  expect(aboutGnomon(cites("call:gnomon:0", "call:gnomon:1"))).toBe(true);
+  expect(aboutGnomon(cites("call:gnomon:0", "feed:herald/1"))).toBe(false);
+  expect(aboutGnomon(cites("call:call_7"))).toBe(false);
+  expect(aboutGnomon(cites())).toBe(false);
 });

@@ -1,4 +1,4 @@
-/** The remarks on an answer that its sentences do not show already. */
+/** What to say beside an answer, and what its sentences say already. */
 import type { Answer } from "../api/types";
 
 /** So much of a text stands in a remark that quotes it, however it is shortened. */
@@ -19,4 +19,9 @@ export function notesBeside(
         (each) => each.until && note.includes(" stood until ") && quotes(note, each.text),
       ),
   );
+}
+
+/** Whether it tells of Gnomon itself: no source is newest, changes or can be watched then. */
+export function aboutGnomon({ citations }: Pick<Answer, "citations">): boolean {
+  return citations.length > 0 && citations.every(({ key }) => key.startsWith("call:gnomon:"));
 }

@@ -11,7 +11,7 @@ import { Changed } from "./changed";
 import { Composer } from "./composer";
 import { Evidence } from "./evidence";
 import { asMarkdown } from "./export";
-import { notesBeside } from "./notes";
+import { aboutGnomon, notesBeside } from "./notes";
 import { nameOf, Pill } from "./pill";
 import { Progress } from "./progress";
 import { counted, type Talk, type Turn } from "./thread";
@@ -277,17 +277,21 @@ function After({ talk, turn, answer, onAsk }: AfterProps) {
         comparing={comparing}
       />
       {comparing && <Changed question={turn.question} since={answer.as_of ?? answer.created_at} />}
-      <Evidence citations={answer.citations} />
-      <Timeline
-        answer={answer}
-        onMove={(at) =>
-          onAsk(
-            turn.question,
-            { ...turn.wish, when: at ? { kind: "moment", at } : { kind: "now" } },
-            turn.parent,
-          )
-        }
-      />
+      {!aboutGnomon(answer) && (
+        <>
+          <Evidence citations={answer.citations} />
+          <Timeline
+            answer={answer}
+            onMove={(at) =>
+              onAsk(
+                turn.question,
+                { ...turn.wish, when: at ? { kind: "moment", at } : { kind: "now" } },
+                turn.parent,
+              )
+            }
+          />
+        </>
+      )}
     </>
   );
 }
@@ -297,26 +301,35 @@ export function Freshness({ answer }: { answer: Answer }) {
   const notes = notesBeside(answer);
   const moment = answer.as_of ? "before that moment" : "old";
   const total = answer.timings_ms.whole;
+  const own = aboutGnomon(answer);
   return (
     <footer className="freshness">
       <ul className="facts row">
-        <li>
-          {freshness.newest_at ? (
-            <>
-              Newest evidence {span(freshness.newest_age_s ?? 0)} {moment} (
-              <Time at={freshness.newest_at} />)
-            </>
-          ) : (
-            "No evidence was used"
-          )}
-        </li>
-        <li>{counted(freshness.searched, "document")} searched</li>
+        {own ? (
+          <li>Gnomon about itself</li>
+        ) : (
+          <>
+            <li>
+              {freshness.newest_at ? (
+                <>
+                  Newest evidence {span(freshness.newest_age_s ?? 0)} {moment} (
+                  <Time at={freshness.newest_at} />)
+                </>
+              ) : (
+                "No evidence was used"
+              )}
+            </li>
+            <li>{counted(freshness.searched, "document")} searched</li>
+          </>
+        )}
         {total !== undefined && <li>{(total / 1000).toFixed(total < 1000 ? 2 : 1)} s</li>}
-        <li>
-          {answer.writer === "extractive"
-            ? "written in the sources' own words"
-            : `written by ${answer.writer}`}
-        </li>
+        {!own && (
+          <li>
+            {answer.writer === "extractive"
+              ? "written in the sources' own words"
+              : `written by ${answer.writer}`}
+          </li>
+        )}
       </ul>
       {freshness.silent.length > 0 && (
         <details className="silent">
@@ -387,12 +400,16 @@ function Actions({ talk, turn, answer, comparing, onCompare }: ActionsProps) {
   return (
     <fieldset className="actions">
       <legend className="sr">What to do with this answer</legend>
-      <button type="button" onClick={onCompare} aria-expanded={comparing}>
-        What changed since?
-      </button>
-      <button type="button" onClick={watch}>
-        Watch this
-      </button>
+      {!aboutGnomon(answer) && (
+        <>
+          <button type="button" onClick={onCompare} aria-expanded={comparing}>
+            What changed since?
+          </button>
+          <button type="button" onClick={watch}>
+            Watch this
+          </button>
+        </>
+      )}
       <button type="button" onClick={copy}>
         Copy
       </button>
