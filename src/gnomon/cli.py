@@ -34,7 +34,7 @@ from gnomon.commands import (
 )
 from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
-from gnomon.commands.common import FILES, FLAGS, Json, client, load, local
+from gnomon.commands.common import FILES, FLAGS, Json, claimed, client, load, local
 from gnomon.commands.mcp import mcp
 from gnomon.errors import ConfigError, GnomonError
 
@@ -174,9 +174,10 @@ def search(
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
     for hit in found["hits"]:
-        when = hit.get("published_at") or hit.get("observed_at")
+        published = hit.get("published_at")
+        when = claimed(published) if published else local(hit.get("observed_at"))
         print(hit["title"] or hit["key"])
-        print(f"    {hit['source']}, {local(when)}\n    {hit['snippet']}")
+        print(f"    {hit['source']}, {when}\n    {hit['snippet']}")
     if not found["hits"]:
         print("Nothing found.")
 

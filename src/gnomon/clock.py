@@ -28,6 +28,15 @@ def from_us(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=us)
 
 
+def is_day(moment: datetime) -> bool:
+    """Whether a claimed moment is only a day: the very first instant of one in UTC.
+
+    That is how sources that tell no time of day are stored. A real claim of just that instant
+    then shows as its day, too, which is less exact, but true.
+    """
+    return to_us(moment) % 86_400_000_000 == 0
+
+
 def zone_of(name: str) -> tzinfo:
     """The time zone of that IANA name, or ContentError `time.zone`."""
     if name == "UTC":

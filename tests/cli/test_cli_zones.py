@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from gnomon.clock import zone_of
-from gnomon.commands.common import localised
+from gnomon.commands.common import claimed, local, localised
 
 
 @pytest.fixture
@@ -31,6 +31,14 @@ def test_moments_of_the_server_are_shown_in_the_zone_of_the_machine() -> None:
         "herald lost what came between 2026-11-23 15:57 CET and 2026-07-02 01:30 CEST: too many."
     )
     assert localised("2026-99-99 14:57 UTC, 2026-11-23") == "2026-99-99 14:57 UTC, 2026-11-23"
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_day_without_a_time_is_shown_as_the_day() -> None:
+    assert claimed("2026-11-23T00:00:00Z") == "2026-11-23"
+    assert claimed("2026-11-23T00:00:01Z") == "2026-11-23 01:00 CET"
+    assert claimed(None) == "undated"
+    assert local("2026-11-23T00:00:00Z") == "2026-11-23 01:00 CET"  # what happened just then
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "Mars/Base", ":weird"])

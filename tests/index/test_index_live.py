@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,16 @@ def test_a_version_that_ended_before_it_came_is_only_found_then(bench: Any, entr
     assert bench.find("storm") == []
     assert bench.find("storm", as_of=from_us(until - 1)) == [1]
     assert bench.find("storm", as_of=from_us(until)) == []
+
+
+def test_a_day_without_a_time_sorts_by_its_noon_and_never_after_it_was_seen(bench: Any):
+    midnight = from_us(1_769_990_400_000_000)  # 2026-02-02 00:00 UTC; seen 02:40 there
+    day = timedelta(days=1)
+    bench.add("storm", published_at=midnight)
+    bench.add("storm", published_at=midnight + timedelta(hours=1))
+    bench.add("storm", published_at=midnight - day)
+    bench.add("storm", published_at=midnight - timedelta(hours=13))
+    assert bench.find("storm", newest_first=True) == [1, 2, 3, 4]
 
 
 def test_moments_before_1970_and_far_ahead(bench: Any):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.client import described
-from gnomon.commands.common import Json, client, local, localised, time_zone
+from gnomon.commands.common import Json, claimed, client, local, localised, time_zone
 
 AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
@@ -146,7 +146,8 @@ def _print_answer(answer: dict[str, Any]) -> None:
 
 
 def _from(citation: dict[str, Any]) -> str:
-    when = citation.get("published_at") or citation.get("observed_at")
+    published = citation.get("published_at")
+    when = claimed(published) if published else local(citation.get("observed_at"))
     copies = f", same text ×{citation['copies']}" if citation["copies"] > 1 else ""
     title = citation["title"] or citation["key"]
-    return f"{citation['source']}: {title}, {local(when)}{copies}"
+    return f"{citation['source']}: {title}, {when}{copies}"

@@ -14,6 +14,7 @@ import tzlocal
 
 from gnomon import settings
 from gnomon.client import Client, running
+from gnomon.clock import is_day
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -60,6 +61,13 @@ def local(when: str | None) -> str:
     if when is None:
         return "undated"
     return datetime.fromisoformat(when).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def claimed(when: str | None) -> str:
+    """When something was published, in this machine's zone; the day alone if no more is told."""
+    if when is not None and is_day(day := datetime.fromisoformat(when)):
+        return f"{day:%Y-%m-%d}"
+    return local(when)
 
 
 def localised(text: str) -> str:

@@ -26,7 +26,7 @@ import orjson
 import tantivy
 from numpy.typing import NDArray
 
-from gnomon.clock import to_us
+from gnomon.clock import is_day, to_us
 from gnomon.errors import StoreError
 from gnomon.index import analyze, inflect, near, sounds
 from gnomon.index.base import Hit, IndexStats, Query, Results, WordVectors
@@ -53,6 +53,7 @@ _MAX_DOCUMENT_CHARS = 200_000
 _MAX_NAMED_CHARS = 20_000
 """Of a text in another script, how much is read for names."""
 _TRIES = 3
+_NOON_US = 43_200_000_000
 _LEGS = 4
 
 
@@ -368,10 +369,14 @@ def _schema() -> Any:
 
 
 def _time_us(document: Document, start_us: int) -> int:
-    """When it was published, else observed; a claim from the future counts as observed."""
+    """When it was published, else observed; a claim from the future counts as observed.
+
+    Where only a day is told it is its noon, unless we saw it earlier: not before all else that day.
+    """
     if document.published_at is None:
         return start_us
-    return min(to_us(document.published_at), start_us)
+    claimed_us = to_us(document.published_at)
+    return min(claimed_us + _NOON_US * is_day(document.published_at), start_us)
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from gnomon.clock import is_day
 from gnomon.record.base import Found, Life
 from gnomon.serve.compose import is_web, saved_url
 from gnomon.serve.errors import ApiError, shown
@@ -207,11 +208,20 @@ def _facts(document: Document) -> str:
     if document.author:
         facts.append(escape(document.author))
     if document.published_at:
-        facts.append(f"published {_time(document.published_at)}")
+        facts.append(f"published {_published(document)}")
     if document.observed_at:
         facts.append(f"seen {_time(document.observed_at)}")
     facts.append(f"version {document.version}")
     return " · ".join(facts)
+
+
+def _published(document: Document) -> str:
+    when = document.published_at
+    if when is not None and is_day(when):
+        return f'<time datetime="{when:%Y-%m-%d}">{when:%Y-%m-%d}</time>'
+    there = document.extra.get("published_day")
+    day = f" ({escape(there)} at the publisher's)" if isinstance(there, str) else ""
+    return _time(when) + day if when is not None else ""
 
 
 def _state(found: Found) -> str:

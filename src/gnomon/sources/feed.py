@@ -36,6 +36,7 @@ from gnomon.sources.polling import (
     short_hash,
     web_address,
 )
+from gnomon.sources.reading import claims_of
 from gnomon.sources.schedule import adapt, estimate_s, next_poll_s, rhythm_s
 from gnomon.sources.websub import POLL_S, discover
 from gnomon.types import (
@@ -409,6 +410,7 @@ async def _with_full_text(ctx: Context, change: Change) -> Change:
             author=document.author or page.author,
             published_at=page.published_at if undated else document.published_at,
             date_source=page.date_source if undated else document.date_source,
+            extra={**claims_of(page), **document.extra} if undated else document.extra,
         )
     )
 

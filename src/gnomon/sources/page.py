@@ -26,6 +26,7 @@ from gnomon.sources.polling import (
     short_hash,
     web_address,
 )
+from gnomon.sources.reading import claims_of
 from gnomon.sources.schedule import adapt, next_poll_s
 from gnomon.types import Batch, Change, Cursor, Delete, Document, Policy, SourceConfig, Upsert
 
@@ -92,7 +93,7 @@ def document_of(
         updated_at=page.updated_at,
         date_source=page.date_source,
         policy=usage.limit(SOURCE.policy),
-        extra={"site": page.site} if page.site else {},
+        extra=claims_of(page),
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from gnomon.clock import to_us
 from gnomon.errors import ContentError, Transient, UpstreamError
+from gnomon.extract.base import Page
 from gnomon.extract.html import extract_page
 from gnomon.sources.base import Context
 from gnomon.types import Document, Policy
@@ -54,6 +55,18 @@ class Tip(msgspec.Struct, frozen=True, kw_only=True):
             policy=policy,
             extra={"only": "reference", **self.extra},
         )
+
+
+def claims_of(page: Page) -> dict[str, Any]:
+    """What a page says of itself beyond the fields of a document, for its `extra`.
+
+    `published_day` is the publisher's own calendar day, where UTC has another.
+    """
+    claims = {"site": page.site} if page.site else {}
+    day, moment = page.published_day, page.published_at
+    if day is not None and moment is not None and day != moment.date():
+        claims["published_day"] = day.isoformat()
+    return claims
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +125,9 @@ async def read_page(ctx: Context, tip: Tip, *, policy: Policy, kind: str = "arti
     if not page.text:
         ctx.count("page.empty")
         return Read(document=tip.document(ctx.config.name, policy, kind), outcome="refused")
-    dated = tip.published_at is not None
+    dated, claims = tip.published_at is not None, claims_of(page)
+    if dated:
+        claims.pop("published_day", None)
     document = Document(
         key=tip.key,
         source=ctx.config.name,
@@ -126,7 +141,7 @@ async def read_page(ctx: Context, tip: Tip, *, policy: Policy, kind: str = "arti
         updated_at=page.updated_at,
         date_source=tip.date_source if dated else page.date_source,
         policy=response.usage.limit(policy),
-        extra={**({"site": page.site} if page.site else {}), **tip.extra},
+        extra={**claims, **tip.extra},
     )
     return Read(document=document)
 
