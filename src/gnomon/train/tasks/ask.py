@@ -219,7 +219,7 @@ def _interval(
         n, z = len(items), 1.96
         middle = (value + z * z / (2 * n)) / (1 + z * z / n)
         half = z * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
-        return middle - half, middle + half
+        return max(0.0, middle - half), min(1.0, middle + half)
     if isinstance(error, int | float) and math.isfinite(error):
         return value - 1.96 * error, value + 1.96 * error
     return None, None
