@@ -157,7 +157,7 @@ async def test_the_real_connectors_bring_in_what_citizens_write(tmp_path: Path) 
     assert {p.lang for p in posts} >= {"en"}
     assert all(p.author and p.published_at for p in posts)
     assert {(p.source, p.kind) for p in posts} == {
-        (name, "page" if name == "demo:wikimedia" else "post") for name in configs
+        (name, "edit" if name == "demo:wikimedia" else "post") for name in configs
     }
     assert lives <= {Life.ALIVE, Life.DELETED}
     assert gaps == []
