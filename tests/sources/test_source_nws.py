@@ -17,26 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gnomon.clock import ManualClock, SystemClock
+from gnomon.clock import ManualClock
 from gnomon.errors import ConfigError, ContentError, UpstreamTransient
 from gnomon.extract.dates import Dates
 from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import nws
 from gnomon.sources.nws_alerts import alert_of, document_of
 from gnomon.testing.check_source import START, Ledger, Stage, check_source
 from gnomon.testing.check_source import _Context as Lent
+from gnomon.testing.doors import door_to
 from gnomon.testing.nws_server import ACTIVE, ALERTS, NwsServer
 from gnomon.types import Change, Delete, SourceConfig
-
-
-@asynccontextmanager
-async def door_to(
-    server: NwsServer, contact: str = "", timeout_s: float = 0.6
-) -> AsyncIterator[Door]:
-    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=timeout_s, contact=contact)
-    async with aclosing(Door(net, SystemClock())) as door:
-        yield door
 
 
 def key_of(id: str) -> str:
@@ -91,7 +82,10 @@ def settings_of(server: NwsServer, **more: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def stage(*faults: str) -> AsyncIterator[Stage]:
     clock = ManualClock(START)
-    async with NwsServer(clock=clock) as server, door_to(server) as door:
+    async with (
+        NwsServer(clock=clock) as server,
+        door_to(server.host_port, stalls="stall" in faults) as door,
+    ):
         county = County(server, clock)
         county.issue("creek", "The creek is rising.")
         county.issue("river", "The river is rising.", hours=0.1)
@@ -198,7 +192,7 @@ class Looks:
 async def looking(*, contact: str = "", asks: bool = False, **more: Any) -> AsyncIterator[Looks]:
     clock = Resting(START)
     server = NwsServer(clock=clock, asks_contact=asks)
-    async with server, door_to(server, contact, timeout_s=10) as door:
+    async with server, door_to(server.host_port, contact=contact) as door:
         yield Looks(server, door, clock, **more)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -14,25 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.clock import ManualClock, SystemClock
+from gnomon.clock import ManualClock
 from gnomon.errors import ContentError
-from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import arxiv
 from gnomon.sources.arxiv_papers import is_withdrawn, read_announced, read_found
 from gnomon.testing.arxiv_server import API, ArxivServer, feed_path
 from gnomon.testing.check_source import START, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.types import SourceConfig
 
 CL = feed_path("cs.CL")
 DAY = timedelta(days=1)
-
-
-@asynccontextmanager
-async def door_to(server: ArxivServer) -> AsyncIterator[Door]:
-    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6)
-    async with aclosing(Door(net, SystemClock())) as door:
-        yield door
 
 
 class Scene:
@@ -60,7 +52,9 @@ class Scene:
 Play = Callable[[Scene], Sequence[Callable[[], object]]]
 
 
-def staged(play: Play, categories: Sequence[str] = ("cs.CL",), **settings: Any) -> Any:
+def staged(
+    play: Play, categories: Sequence[str] = ("cs.CL",), *, stalls: bool = False, **settings: Any
+) -> Any:
     """A stage from a play, which sets the scene and returns what happens then."""
 
     @asynccontextmanager
@@ -68,7 +62,7 @@ def staged(play: Play, categories: Sequence[str] = ("cs.CL",), **settings: Any) 
         clock = ManualClock(START)
         async with (
             ArxivServer(clock=clock, categories=categories) as server,
-            door_to(server) as door,
+            door_to(server.host_port, stalls=stalls) as door,
         ):
             scene = Scene(server, clock)
             script = play(scene)
@@ -111,7 +105,7 @@ def days(*faults: tuple[str, str]) -> Any:
             script.insert(2 * i, lambda path=path, fault=fault: server.misbehave(path, fault))
         return script
 
-    return staged(play)
+    return staged(play, stalls="stall" in dict(faults).values())
 
 
 async def test_killed_anywhere() -> None:

@@ -7,11 +7,9 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from gnomon.clock import SystemClock
-from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import edgar
 from gnomon.testing.check_source import START, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.testing.edgar_server import CURRENT, EdgarServer, Filing
 from gnomon.types import SourceConfig
 
@@ -27,16 +25,6 @@ def filing(n: int, **changes: object) -> Filing:
         **changes,
     }
     return Filing(**fields)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def door_to(server: EdgarServer, contact: str = "") -> AsyncIterator[Door]:
-    settings = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6, contact=contact)
-    door = Door(settings, SystemClock())
-    try:
-        yield door
-    finally:
-        await door.aclose()
 
 
 def config(server: EdgarServer, **settings: object) -> SourceConfig:
@@ -56,7 +44,7 @@ def said(f: Filing) -> str:
 
 @asynccontextmanager
 async def current_stage(faults: tuple[str, ...] = ()) -> AsyncIterator[Stage]:
-    async with EdgarServer() as server, door_to(server) as door:
+    async with EdgarServer() as server, door_to(server.host_port, stalls="stall" in faults) as door:
         expected: dict[str, list[str | None]] = {}
 
         def file(*filings: Filing) -> None:
@@ -105,7 +93,7 @@ async def test_odd_answers(fault: str) -> None:
 
 @asynccontextmanager
 async def outrun_stage() -> AsyncIterator[Stage]:
-    async with EdgarServer() as server, door_to(server) as door:
+    async with EdgarServer() as server, door_to(server.host_port) as door:
         server.file(filing(1))
         yield Stage(
             config=config(server), fetcher=door,
@@ -126,7 +114,7 @@ async def test_what_ran_past_the_pages_is_a_gap() -> None:
 
 @asynccontextmanager
 async def company_stage() -> AsyncIterator[Stage]:
-    async with EdgarServer() as server, door_to(server) as door:
+    async with EdgarServer() as server, door_to(server.host_port) as door:
         expected: dict[str, list[str | None]] = {}
 
         def file(f: Filing) -> None:
@@ -157,7 +145,10 @@ async def test_companies_killed_anywhere() -> None:
 def refusing_stage(contact: str):  # type: ignore[no-untyped-def]
     @asynccontextmanager
     async def stage() -> AsyncIterator[Stage]:
-        async with EdgarServer(asks_contact=True) as server, door_to(server, contact) as door:
+        async with (
+            EdgarServer(asks_contact=True) as server,
+            door_to(server.host_port, contact=contact) as door,
+        ):
             server.file(filing(1))
             key = f"e#{filing(1).accession}:0000320193:filer"
             yield Stage(

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.clock import SystemClock
 from gnomon.errors import ContentError
-from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import gdelt
 from gnomon.sources.gdelt_files import Mention, chosen, mentions, releases
 from gnomon.testing.check_source import START, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.testing.gdelt_server import GdeltServer, Row
 from gnomon.types import SourceConfig
 
@@ -49,16 +47,6 @@ def test_any_bytes_end_well(noise: bytes) -> None:
         list(mentions(noise, notes=Counter()))
     except ContentError as error:
         assert error.code == "gdelt.unreadable"
-
-
-@asynccontextmanager
-async def door_to(server: GdeltServer) -> AsyncIterator[Door]:
-    settings = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6)
-    door = Door(settings, SystemClock())
-    try:
-        yield door
-    finally:
-        await door.aclose()
 
 
 class Scene:
@@ -95,7 +83,7 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     async with (
         GdeltServer(start=START - timedelta(hours=1), ranges=ranges) as server,
-        door_to(server) as door,
+        door_to(server.host_port, stalls="stall" in dict(faults).values()) as door,
     ):
         scene = Scene(server)
         server.release(scene.pages(3))
@@ -158,7 +146,7 @@ async def test_what_cannot_be_had_is_a_gap(how: dict[str, object]) -> None:
 async def long_absence() -> AsyncIterator[Stage]:
     async with (
         GdeltServer(start=START - timedelta(hours=30)) as server,
-        door_to(server) as door,
+        door_to(server.host_port) as door,
     ):
         scene = Scene(server)
         server.release(scene.pages(1))
@@ -183,7 +171,7 @@ async def test_a_long_absence_is_a_gap() -> None:
 
 @asynccontextmanager
 async def odd_rows() -> AsyncIterator[Stage]:
-    async with GdeltServer(start=START) as server, door_to(server) as door:
+    async with GdeltServer(start=START) as server, door_to(server.host_port) as door:
         scene = Scene(server)
         closed = server.url("/gone")
         shut = server.url("/shut")
@@ -215,7 +203,7 @@ async def test_odd_rows_are_counted_and_refusals_kept_as_references() -> None:
 @asynccontextmanager
 async def crowded() -> AsyncIterator[Stage]:
     """More pages than an hour allows: the rest waits for the next one."""
-    async with GdeltServer(start=START) as server, door_to(server) as door:
+    async with GdeltServer(start=START) as server, door_to(server.host_port) as door:
         scene = Scene(server)
 
         def release() -> None:

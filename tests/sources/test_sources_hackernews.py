@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.clock import ManualClock, SystemClock
+from gnomon.clock import ManualClock
 from gnomon.errors import ContentError
 from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import hackernews
 from gnomon.testing.check_source import START, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.testing.hackernews_server import (
     MAX_ITEM,
     NEW_STORIES,
@@ -27,13 +27,6 @@ from gnomon.testing.hackernews_server import (
     item_path,
 )
 from gnomon.types import SourceConfig
-
-
-@asynccontextmanager
-async def door_to(server: HackerNewsServer) -> AsyncIterator[Door]:
-    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6)
-    async with aclosing(Door(net, SystemClock())) as door:
-        yield door
 
 
 class Scene:
@@ -77,7 +70,12 @@ class Scene:
         )  # fmt: skip
 
 
-def staged(play: Callable[[Scene, ManualClock], dict[str, Any]], **server_options: Any) -> Any:
+def staged(
+    play: Callable[[Scene, ManualClock], dict[str, Any]],
+    *,
+    stalls: bool = False,
+    **server_options: Any,
+) -> Any:
     """A stage from a play: it sets the scene, and returns settings and what happens then."""
 
     @asynccontextmanager
@@ -85,7 +83,7 @@ def staged(play: Callable[[Scene, ManualClock], dict[str, Any]], **server_option
         clock = ManualClock(START)
         async with (
             HackerNewsServer(clock=clock, **server_options) as server,
-            door_to(server) as door,
+            door_to(server.host_port, stalls=stalls) as door,
         ):
             scene = Scene(server)
             told = play(scene, clock)
@@ -127,7 +125,7 @@ def life(*faults: tuple[str, str]) -> Any:
         server.shuffle = server.repeat = True
         return {"script": script, "settings": {"null_patience_s": 60, "max_backlog": 20_000_000}}
 
-    return staged(play)
+    return staged(play, stalls="stall" in dict(faults).values())
 
 
 async def test_killed_anywhere() -> None:
@@ -150,7 +148,7 @@ async def test_killed_anywhere() -> None:
 async def test_every_id_is_asked_for_once_in_order() -> None:
     """The walk of item ids, against the script: nothing is passed over or asked in vain."""
     clock = ManualClock(START)
-    async with HackerNewsServer(clock=clock) as server, door_to(server) as door:
+    async with HackerNewsServer(clock=clock) as server, door_to(server.host_port) as door:
         scene = Scene(server)
         for n in range(130):
             scene.story(f"Story number {n}")
@@ -184,7 +182,7 @@ def life_before(path: str, fault: str) -> Any:
         scene.server.misbehave(path, fault)
         return {"script": []}
 
-    return staged(play)
+    return staged(play, stalls=fault == "stall")
 
 
 @pytest.mark.parametrize("path", [MAX_ITEM, UPDATES])

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.clock import SystemClock
 from gnomon.errors import ContentError
-from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import sitemap
 from gnomon.sources.sitemap_xml import looks_like_sitemap, read_sitemap
 from gnomon.testing.check_source import START, Ledger, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.testing.sitemap_server import SitemapServer
 from gnomon.types import SourceConfig
 
@@ -105,16 +103,6 @@ def text(n: int | str) -> str:
 
 
 @asynccontextmanager
-async def door_to(server: SitemapServer) -> AsyncIterator[Door]:
-    settings = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.4)
-    door = Door(settings, SystemClock())
-    try:
-        yield door
-    finally:
-        await door.aclose()
-
-
-@asynccontextmanager
 async def stage(
     *,
     index: bool = True,
@@ -126,7 +114,7 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     async with (
         SitemapServer(index=index, zipped=zipped, news=news) as server,
-        door_to(server) as door,
+        door_to(server.host_port, stalls="stall" in dict(faults).values()) as door,
     ):
         config = SourceConfig(
             name="s", type="sitemap",
@@ -235,7 +223,7 @@ async def test_an_hour_has_so_many_pages() -> None:
 @asynccontextmanager
 async def private_stage() -> AsyncIterator[Stage]:
     """One page is closed to robots: what the sitemap says of it is all there is."""
-    async with SitemapServer() as server, door_to(server) as door:
+    async with SitemapServer() as server, door_to(server.host_port) as door:
         for path in ("/p/open", "/private/shut"):
             server.publish(path, title=f"At {path}", text=text(1), at=START - timedelta(hours=1))
         root = server.url("/robots.txt")
@@ -259,7 +247,10 @@ async def test_robots_rules_are_kept() -> None:
 
 @asynccontextmanager
 async def outrun_stage() -> AsyncIterator[Stage]:
-    async with SitemapServer(index=False, news_window=5) as server, door_to(server) as door:
+    async with (
+        SitemapServer(index=False, news_window=5) as server,
+        door_to(server.host_port) as door,
+    ):
 
         def publish(ns: range) -> None:
             for n in ns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import httpx2
@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.clock import ManualClock, SystemClock
+from gnomon.clock import ManualClock
 from gnomon.errors import ContentError
-from gnomon.net.door import Door
-from gnomon.settings import Net
 from gnomon.sources import usgs
 from gnomon.testing.alerts_server import SUMMARY, UsgsServer
 from gnomon.testing.check_source import START, Stage, check_source
+from gnomon.testing.doors import door_to
 from gnomon.types import SourceConfig
 
 BOOK = timedelta(minutes=30)
@@ -67,13 +66,6 @@ SHAPE = {
 """The shape that the USGS documents for its GeoJSON summary format."""
 
 
-@asynccontextmanager
-async def door_to(server: UsgsServer) -> AsyncIterator[Door]:
-    net = Net(allow=(server.host_port,), per_host_delay_s=0, timeout_s=0.6)
-    async with aclosing(Door(net, SystemClock())) as door:
-        yield door
-
-
 def said(size: float, at: datetime, *, place: str = "12 km N of Anderson Springs, CA",
          review: str = "Not yet reviewed by a person.") -> str:  # fmt: skip
     return (
@@ -85,7 +77,10 @@ def said(size: float, at: datetime, *, place: str = "12 km N of Anderson Springs
 @asynccontextmanager
 async def stage(*faults: str) -> AsyncIterator[Stage]:
     clock = ManualClock(START)
-    async with UsgsServer(clock=clock) as server, door_to(server) as door:
+    async with (
+        UsgsServer(clock=clock) as server,
+        door_to(server.host_port, stalls="stall" in faults) as door,
+    ):
         expected: dict[str, list[str | None]] = {}
 
         def quake(id: str, size: float, at: datetime, key: str = "", **more: str) -> None:
@@ -144,7 +139,7 @@ async def test_another_page_in_its_place_is_no_earthquake() -> None:
 @asynccontextmanager
 async def away_stage() -> AsyncIterator[Stage]:
     clock = ManualClock(START)
-    async with UsgsServer(clock=clock) as server, door_to(server) as door:
+    async with UsgsServer(clock=clock) as server, door_to(server.host_port) as door:
         server.shuffle = server.repeat = True
         place = "at sea"
         first, missed, last = START - BOOK, START + timedelta(hours=2), START + timedelta(days=3)
@@ -177,7 +172,7 @@ async def test_longer_away_than_the_feed_looks_back_is_a_gap() -> None:
 @asynccontextmanager
 async def unreadable_detail_stage() -> AsyncIterator[Stage]:
     clock = ManualClock(START)
-    async with UsgsServer(clock=clock) as server, door_to(server) as door:
+    async with UsgsServer(clock=clock) as server, door_to(server.host_port) as door:
         at = START - BOOK
         server.quake("ak1", magnitude=4.0, place="at sea", at=at)
 
