@@ -109,7 +109,9 @@ def test_newness_counts_most_where_the_words_say_so() -> None:
 def test_a_follow_up_takes_the_terms_of_the_question_before() -> None:
     history = (Turn(question="Who is the mayor of Quillhaven?", answer="Ada Ferrow. [1]"),)
     asked = understood("Why did she resign?", history=history)
-    assert {"resign", "mayor", "quillhaven"} <= set(asked.terms)
+    assert asked.terms == ("resign", "ada", "ferrow")
+    asked = understood("Since when?", history=history)
+    assert {"mayor", "quillhaven"} <= set(asked.terms)
     assert "Quillhaven" in asked.search_text
     alone = understood("Why was the harbour bridge on Fernhill closed?", history=history)
     assert "quillhaven" not in alone.terms

@@ -74,6 +74,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it asks if something can be done: "Can I drive through it?"."""
     overview: tuple[str, ...] | None = None
     """Where it asks what happened at large: no words for everywhere. None: it asks otherwise."""
+    leans: bool = False
+    """Read with the questions before it, though it may stand alone: tried alone next."""
     subject: tuple[str, ...] = ()
     """Of a question about how something stands, the words that say of what, as written."""
 

@@ -39,13 +39,7 @@ def of_itself(
     now: datetime,
 ) -> Evidence | None:
     """What answers words to Gnomon itself; None if the question is about the world."""
-    if len(question.text) > _MAX_CHARS or question.within or question.given:
-        return None
-    text = question.text.replace("’", "'").lower()
-    parts = [part for piece in _AND.split(text) if (part := piece.strip(_MARKS))]
-    said = [next((one for one in _all_said() if one.asks.fullmatch(p)), None) for p in parts]
-    asked = [one for one in said if one is not None]
-    if not asked or len(asked) < len(said):
+    if question.within or question.given or not (asked := _asked(question.text)):
         return None
     names = [state.title or state.name for state in states]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -74,6 +68,22 @@ def of_itself(
             Passage(document=document, start=0, end=len(text), text=text, score=1.0, origin=key)
         )
     return Evidence(passages=tuple(passages), surveyed=True)
+
+
+def to_itself(text: str) -> bool:
+    """Whether these are words to Gnomon itself."""
+    return bool(_asked(text))
+
+
+def _asked(text: str) -> list[_Said]:
+    """What each part of the text asks of Gnomon itself; nothing if one part asks otherwise."""
+    if len(text) > _MAX_CHARS:
+        return []
+    plain = text.replace("’", "'").lower()
+    parts = [part for piece in _AND.split(plain) if (part := piece.strip(_MARKS))]
+    said = [next((one for one in _all_said() if one.asks.fullmatch(p)), None) for p in parts]
+    asked = [one for one in said if one is not None]
+    return asked if len(asked) == len(said) else []
 
 
 def _some(states: Sequence[SourceState]) -> str:

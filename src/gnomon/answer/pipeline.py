@@ -22,7 +22,7 @@ from gnomon.answer.base import (
     Writer,
 )
 from gnomon.answer.desk import Desk
-from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
+from gnomon.answer.extractive import ANSWER_FROM, Candidate, ExtractiveWriter
 from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.myself import of_itself
@@ -37,6 +37,7 @@ from gnomon.answer.remarks import aged, freshness, is_silent, needed, remarks, u
 from gnomon.answer.reread import Reader
 from gnomon.answer.retrieve import Evidence, citation, given, retrieve
 from gnomon.answer.web import Looked, Web
+from gnomon.answer.words import stems
 from gnomon.clock import Clock, Ids
 from gnomon.errors import ModelError
 from gnomon.index.base import Index
@@ -130,19 +131,19 @@ class Answerer:
         now = self._clock.now()
         clean(question.text)  # what is no question is refused before anything is read
         question = asked_of(question, self._source_states(question.as_of))
-        asked = plan(question, now)
-        if (question.sources or question.kinds) and not asked.terms and asked.overview is None:
-            asked = structs.replace(asked, overview=())  # "What does the Herald say?"
-        if events.named(question.text) is not None:
-            asked = await asyncio.to_thread(
-                events.dated, question, asked, self._record, self._index
-            )
+        asked = await asyncio.to_thread(self._plan, question, now)
         laps.mark("plan")
         yield Planned(plan=asked)
 
-        if asked.overview is not None and question.within:
-            asked = structs.replace(asked, overview=None)
         evidence, fresh = await asyncio.to_thread(self._read, question, asked, now)
+        if asked.leans:
+            alone = structs.replace(question, history=())
+            own = await asyncio.to_thread(self._plan, alone, now)
+            if not await asyncio.to_thread(self._goes_on, asked, own, evidence):
+                found, newest = await asyncio.to_thread(self._read, alone, own, now)
+                if await asyncio.to_thread(self._likely, own, found):
+                    question, asked, evidence, fresh = alone, own, found, newest
+        itself = evidence.surveyed and asked.overview is None
         asked = structs.replace(
             asked, overview=(asked.overview or ()) if evidence.surveyed else None
         )
@@ -191,11 +192,41 @@ class Answerer:
         answer = await asyncio.to_thread(
             self._answer, question, asked, evidence, fresh, desk, writer.name, notes, now, laps
         )
+        if itself:  # What was lost or left out of the world's news is no matter here.
+            answer = structs.replace(answer, notes=())
         if question.follow_ups:
             answer = await asyncio.to_thread(self._followed, question, answer, evidence, now)
         for stage, took_ms in laps.took_ms.items():
             ANSWER_LATENCY.labels(stage).observe(took_ms / 1_000)
         yield Finished(answer=answer)
+
+    def _plan(self, question: Question, now: datetime) -> Plan:
+        """How the question is understood, its events dated by the record."""
+        asked = plan(question, now)
+        if (question.sources or question.kinds) and not asked.terms and asked.overview is None:
+            asked = structs.replace(asked, overview=())  # "What does the Herald say?"
+        if asked.overview is not None and question.within:
+            asked = structs.replace(asked, overview=None)
+        if events.named(question.text) is None:
+            return asked
+        return events.dated(question, asked, self._record, self._index)
+
+    def _likely(self, asked: Plan, evidence: Evidence) -> list[Candidate]:
+        """The sentences that are likely to answer, best first."""
+        ranked = ExtractiveWriter(
+            clock=self._clock, embed=self._index.embed, weights=evidence.weights
+        ).rank(asked, evidence.passages)
+        return [c for c in ranked if c.likelihood >= ANSWER_FROM]
+
+    def _goes_on(self, asked: Plan, own: Plan, evidence: Evidence) -> bool:
+        """Whether what answers speaks of what was asked before, and not of the question alone."""
+        likely = self._likely(asked, evidence)
+        before = set(asked.terms) - set(own.terms)
+        if not likely or not before:
+            return bool(likely)
+        passage = evidence.passages[likely[0].passage]
+        held = stems(f"{context.heading(passage)}\n{passage.text}")
+        return 2 * len(before & (held | likely[0].stems)) >= len(before)
 
     def likeness(self) -> Likeness | None:
         """How questions and documents are compared by meaning; None without a sentence model."""
@@ -247,10 +278,7 @@ class Answerer:
         likely to is not new enough for a question about what happens now."""
         if self._web is None or not self._web.may(question, asked):
             return False
-        ranked = ExtractiveWriter(
-            clock=self._clock, embed=self._index.embed, weights=evidence.weights
-        ).rank(asked, evidence.passages)
-        likely = [c for c in ranked if c.likelihood >= ANSWER_FROM]
+        likely = self._likely(asked, evidence)
         if not likely:
             return True
         return asked.recency >= _BREAKING and max(c.time for c in likely) < now - _FRESH
@@ -332,12 +360,9 @@ class Answerer:
             """The sentences that the record answers with, best first."""
             other = narrowed_by_words(structs.replace(question, text=text, history=(), given=()))
             other = asked_of(other, self._source_states(other.as_of))
-            asked = plan(other, now)
+            asked = self._plan(other, now)
             found, _ = self._read(other, asked, now)
-            ranked = ExtractiveWriter(
-                clock=self._clock, embed=self._index.embed, weights=found.weights
-            ).rank(asked, found.passages)
-            return [c.text for c in ranked if c.likelihood >= ANSWER_FROM]
+            return [c.text for c in self._likely(asked, found)]
 
         return structs.replace(answer, follow_ups=follow_ups(answer, evidence.passages, tells))
 

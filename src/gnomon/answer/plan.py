@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gnomon.answer import overview
-from gnomon.answer.base import Plan, Question, Turn
+from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import kindred
+from gnomon.answer.leaning import lean
 from gnomon.answer.when import REPORTED, shown, when
 from gnomon.answer.words import Word, content, fold, stem, words
 from gnomon.clock import in_zone
@@ -23,7 +24,8 @@ from gnomon.errors import ContentError
 
 MAX_QUESTION_CHARS = 4_000
 _DAY = 86_400.0
-_HISTORY_TERMS = 8
+_BARE = 3
+"""So few words ("what happened?") ask what happened in the matter that is spoken of."""
 _AT_LARGE = 0.8
 """Weight of newness where it is asked what happened."""
 
@@ -114,22 +116,13 @@ _TIMELESS = re.compile(
     r"|^\W*what is an? ",
     re.IGNORECASE,
 )
-_PRONOUN = re.compile(
-    r"\b(?:it|its|he|she|they|them|him|her|his|their|this|that|these|those|there|er|sie|ihn|ihm|"
-    r"dort|il|elle|ils|elles|él|ella|ellos|ellas|allí)\b",
-    re.IGNORECASE,
-)
-_ELLIPSIS = re.compile(
-    r"^\W*(?:and|but|what about|how about|why|when|where|who|how|und|aber|et|pero|y)\b"
-    r"(?:\s+\S+){0,3}\W*$",
-    re.IGNORECASE,
-)
 _SAYS_NOTHING = frozenset(
     "today tonight yesterday now currently current latest newest recent recently happen happened "
     "happening happens change changed changes new news going last past morning evening week lately "
     "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
     "monday tuesday wednesday thursday friday saturday sunday "
-    "long far old tall big large often kind type sort moment apply applies applied".split()
+    "since seit long far old alt tall big large often kind type sort moment apply applies "
+    "applied".split()
 )
 """Words that ask without saying what about."""
 _KIND = re.compile(
@@ -149,30 +142,34 @@ def plan(question: Question, now: datetime) -> Plan:
     time = when(text, in_zone(question.as_of or now, question.zone))
     asked, since, until = time.text, time.since, time.until
     notes = list(time.notes)
-    told = [
-        w for w in content(asked) if w.start not in time.words and fold(w.text) not in _SAYS_NOTHING
-    ]
+    told = [w for w in _telling(asked) if w.start not in time.words]
     kinds = {match.start(name) for match in _KIND.finditer(asked) for name in _KIND.groupindex}
     own = [w for w in told if w.start not in kinds] or told
-    carried = _carried(asked, own, question.history)
-    if carried:
+    place = overview.place(asked, told)
+    leaning = None
+    if place is None or (since is None and len(words(asked)) <= _BARE):
+        leaning = lean(asked, own, question.history, _telling)
+    carried: tuple[Word, ...] = ()
+    form = asked
+    if leaning is not None:
+        place, own, carried = None, list(leaning.own), leaning.words
+        form = leaning.form or asked
         notes.append(f"Read as a follow-up on: “{_short(question.history[-1].question)}”.")
-    recency, half_life_s = _newness(asked, since)
-    place = None if carried else overview.place(asked, told)
+    recency, half_life_s = _newness(form, since)
     if place is not None:
         own = [w for w in told if any(w.text in name for name in place)]
         if since and until and until - since == REPORTED:
             until -= timedelta(days=1)  # the news of a day, not of what was done on it
         elif until is None:
             recency = max(recency, _AT_LARGE)
-    expected = expects(asked) if place is None else "list"
-    allowed = expected == "yes_no" and bool(_MAY_I.match(asked))
-    state = allowed or bool(_STATE.search(asked))
+    expected = expects(form) if place is None else "list"
+    allowed = expected == "yes_no" and bool(_MAY_I.match(form))
+    state = allowed or bool(_STATE.search(form))
     if allowed:
         # "Can I drive through it?" asks whether it is open, whatever one wants there.
         own = [w for w in own if w.stem not in _USES] or own
     return Plan(
-        search_text=_search_text(asked, carried),
+        search_text=_search_text(asked if own or not carried else "", carried),
         expects=expected,
         recency=recency,
         half_life_s=half_life_s,
@@ -185,8 +182,14 @@ def plan(question: Question, now: datetime) -> Plan:
         state=state,
         allowed=allowed,
         overview=place,
+        leans=leaning is not None and leaning.how == "perhaps",
         subject=_subject([*own, *carried]) if state else (),
     )
+
+
+def _telling(text: str) -> list[Word]:
+    """The words of a question that say what it is about."""
+    return [w for w in content(text[:MAX_QUESTION_CHARS]) if fold(w.text) not in _SAYS_NOTHING]
 
 
 def _subject(own: Sequence[Word]) -> tuple[str, ...]:
@@ -241,18 +244,6 @@ def focus(text: str) -> str:
 def _last_clause(text: str) -> int:
     body = text.rstrip(" ?!.")
     return max(body.rfind(". "), body.rfind("? "), body.rfind("! "), -1) + 1
-
-
-def _carried(asked: str, own: Sequence[Word], history: Sequence[Turn]) -> list[Word]:
-    """Terms of the last question that this one leans on."""
-    if not history:
-        return []
-    lean = len(own) <= 1 or _ELLIPSIS.match(asked) or (_PRONOUN.search(asked) and len(own) <= 5)
-    if not lean:
-        return []
-    mine = {w.stem for w in own}
-    before = [w for w in content(history[-1].question[:MAX_QUESTION_CHARS]) if w.stem not in mine]
-    return before[:_HISTORY_TERMS]
 
 
 def _search_text(asked: str, carried: Sequence[Word]) -> str:
