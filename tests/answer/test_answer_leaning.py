@@ -80,8 +80,8 @@ async def test_a_new_matter_in_a_conversation_is_answered_by_itself(town: Any) -
 
     assert "1,200 lanterns" in found.sentences[0].text
     assert not any("follow-up" in note for note in found.notes)
-    when = await town.ask(Question(text="Since when?", history=history))
-    assert "bridge" in when.text and any("follow-up" in note for note in when.notes)
+    why = await town.ask(Question(text="Why was it closed?", history=history))
+    assert "lorry" in why.text and any("follow-up" in note for note in why.notes)
 
 
 async def test_words_to_gnomon_itself_lean_on_nothing(town: Any) -> None:
