@@ -34,7 +34,7 @@ from gnomon.commands import (
 )
 from gnomon.commands import models as models_commands
 from gnomon.commands.asking import AsOf
-from gnomon.commands.common import FILES, FLAGS, Json, claimed, client, load, local
+from gnomon.commands.common import FILES, FLAGS, Json, claimed, client, counted, load, local
 from gnomon.commands.mcp import mcp
 from gnomon.errors import ConfigError, GnomonError
 
@@ -46,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A self-hosted AI that knows what is happening now, and proves what it says.",
 )
-sources = typer.Typer(no_args_is_help=True, help="Follow and unfollow sources.")
+sources = typer.Typer(help="Follow and unfollow sources; alone, list them.")
 config = typer.Typer(no_args_is_help=True, help="Show the settings.")
 record = typer.Typer(no_args_is_help=True, help="Back up, export, import and check the record.")
 app.add_typer(sources, name="sources")
@@ -182,6 +182,12 @@ def search(
         print("Nothing found.")
 
 
+@sources.callback(invoke_without_command=True)
+def _sources(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        sources_list()
+
+
 @sources.command("list")
 def sources_list(as_json: Json = False) -> None:
     """List the sources with their health and lag."""
@@ -195,7 +201,7 @@ def sources_list(as_json: Json = False) -> None:
         health = (state["text"] or state["state"]).rstrip(".")
         believed = state.get("reliability")
         also = f" Reliability {believed:g}." if believed is not None else ""
-        print(f"    {health}. {state['documents']:,} documents.{also}")
+        print(f"    {health}. {counted(state['documents'], 'document')}.{also}")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
 
@@ -213,6 +219,12 @@ def sources_add(
     keep_days: Annotated[int | None, typer.Option(min=1, help="Forget what is older.")] = None,
 ) -> None:
     """Find out what an address is, and follow it. A list of feeds (OPML) brings all of them."""
+    if not address and type is None:
+        raise ConfigError(
+            "What should be followed?",
+            code="source.unidentified",
+            hint="Name an address, a handle or a file: gnomon sources add https://example.org.",
+        )
     if lists.is_opml_file(address):
         lists.import_file(Path(address))
         return

@@ -112,7 +112,8 @@ def _described(status: int, content: bytes) -> GnomonError:
 def described(message: str, code: str, hint: str = "", status: int = 500) -> GnomonError:
     """An error as the server told it, of the class that decides the exit status."""
     kind: type[GnomonError] = GnomonError
-    if code.startswith(("net.", "feed.", "page.", "upstream")):
+    from_outside = code.startswith("source.") and status >= 500
+    if from_outside or code.startswith(("net.", "feed.", "page.", "upstream")):
         kind = UpstreamError
     elif code.startswith(("record.", "index.", "store")):
         kind = StoreError

@@ -202,6 +202,8 @@ async def test_survey_of_lists_sitemaps_and_home_pages(
     assert await survey("/") == [("page", server.url("/"))]
     server.feed("/atom.xml", title="Hidden").post(Item(id="1", title="a", text="b"))
     assert await survey("/") == [("feed", server.url("/atom.xml"))]
+    server.feed("/real")
+    server.feed("/comments/feed")
     server.page("/with-comments", title="x", text=TEXT, feeds=("/comments/feed", "/real"))
     assert await survey("/with-comments") == [("feed", server.url("/real"))]
 
@@ -215,5 +217,76 @@ async def test_an_error_says_what_was_tried(
         await registry.probe(server.url("/a.png"), fetcher=door, now=NOW)
     for word in ("no feed", "no OPML list", "no sitemap", "it is image/png"):
         assert word in str(caught.value)
-    with pytest.raises(ConfigError, match=r"nor is it what .*sitemap.* can follow"):
-        registry.identify("@")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("htp://example.org/feed", r"https://example\.org/feed"),
+        ("/no/such/list.opml", "no such file"),
+        ("@ann", r"bluesky:ann\.bsky\.social, @ann@mastodon\.social for Mastodon, x:@ann for X"),
+        ("githb:owner/repository", "did you mean github:owner/repository"),
+        ("strange:thing", "there are arxiv, bluesky"),
+        ("bridge", "gnomon sources add 'search:bridge'"),
+        ("edgar:AAPL", r"CIK0000320193.*docs/reference/sources/edgar\.md"),
+        ("@", "Give a full address"),
+    ],
+)
+def test_an_error_says_what_may_be_meant(registry: Registry, text: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=meant) as caught:
+        registry.identify(text)
+    assert caught.value.code == "source.unidentified"
+
+
+def test_every_example_is_understood(registry: Registry, tmp_path: Path) -> None:
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text("")
+    for spec in registry.specs.values():
+        assert spec.examples, spec.name
+        for example in spec.examples:
+            text = example.replace("/path/to/posts.jsonl", str(posts))
+            text = text.replace("npub1…", "npub1" + "q" * 58)
+            try:
+                registry.identify(text)
+            except ConfigError as error:
+                assert spec.name == "nostr", error  # its check sum is wrong
+
+
+async def test_of_the_feeds_that_a_page_announces_one_that_answers_is_followed(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    def page(text: str, *feeds: str) -> Reply:
+        links = "".join(
+            f"<link rel=alternate type='application/rss+xml' href='{feed}'>" for feed in feeds
+        )
+        html = f"<title>Herald</title>{links}<p>{text}</p>"
+        return Reply(body=html.encode(), headers={"content-type": "text/html"})
+
+    server.feed("/news.xml", title="News").post(Item(id="1", title="One", text="Of one."))
+    server.route("/both", lambda _: page("Home", "/gone.xml", "/news.xml"))
+    server.route("/dead", lambda _: page("It is open. " * 20, "/gone.xml"))
+    server.route("/bare", lambda _: page("", "/gone.xml"))
+    found = await registry.probe(server.url("/both"), fetcher=door, now=NOW)
+    assert found.settings["url"] == server.url("/news.xml")
+    assert (await registry.probe(server.url("/dead"), fetcher=door, now=NOW)).type == "page"
+    with pytest.raises(UpstreamTerminal, match="no feed that answers, and holds no readable text"):
+        await registry.probe(server.url("/bare"), fetcher=door, now=NOW)
+
+
+async def test_who_adds_a_source_is_not_told_that_it_is_tried_again(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    server.feed("/news.xml")
+    server.misbehave("/news.xml", "drop")
+    with pytest.raises(UpstreamTerminal) as caught:
+        await registry.probe(server.url("/news.xml"), fetcher=door, now=NOW)
+    assert caught.value.code.startswith("net.") and "Nothing is followed yet" in caught.value.hint
+
+
+@pytest.mark.parametrize("type", ["feed", "page", "sitemap"])
+def test_an_address_in_the_settings_is_whole(registry: Registry, type: str) -> None:
+    for url in ("xyz", "example.org/feed", "ftp://example.org/", "https://"):
+        with pytest.raises(ConfigError, match="no http or https address"):
+            registry.settings(SourceConfig(name="a", type=type, settings={"url": url}))
+    with pytest.raises(ConfigError, match="the setting url is missing"):
+        registry.settings(SourceConfig(name="a", type=type))

@@ -56,6 +56,11 @@ def time_zone() -> str:
         return "UTC"
 
 
+def counted(n: int, thing: str) -> str:
+    """`1 document`, `1,234 documents`."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def local(when: str | None) -> str:
     """A moment in this machine's zone."""
     if when is None:

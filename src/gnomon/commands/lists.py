@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 
 from gnomon.client import Client
-from gnomon.commands.common import client, load
+from gnomon.commands.common import client, counted, load
 from gnomon.errors import ConfigError, ContentError, GnomonError
 from gnomon.types import SourceConfig
 
@@ -39,7 +39,7 @@ def import_file(path: Path) -> None:
         raise ContentError(f"{path} lists no feeds.", code="opml.empty", hint="Export it again.")
     follow_all(listed.configs)
     if listed.skipped:
-        print(f"{listed.skipped:,} entries have no web address and were left out.")
+        print(f"Left out, as they have no web address: {listed.skipped:,} of the list.")
 
 
 def follow_all(configs: Iterable[SourceConfig]) -> None:
@@ -67,7 +67,7 @@ def follow_all(configs: Iterable[SourceConfig]) -> None:
 def tell(added: int, known: int) -> None:
     """Say how many of a list are followed now."""
     already = f"; {known:,} were followed already" if known else ""
-    print(f"Following {added:,} new sources{already}.")
+    print(f"Following {counted(added, 'new source')}{already}.")
 
 
 def is_opml_file(text: str) -> bool:

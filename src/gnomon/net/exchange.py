@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
@@ -242,8 +243,13 @@ def plain_errors(target: Target) -> Iterator[None]:
         raise broken(target, code, _say(error)) from None
 
 
+_CERTIFICATE = re.compile(r"certificate verify failed: (.+?)(?: \(_ssl|$)")
+
+
 def _say(error: BaseException) -> str:
     text = str(error).rstrip(".") or type(error).__name__
+    if match := _CERTIFICATE.search(text):
+        return f"its certificate is not valid ({match[1]})"
     return text if len(text) <= 200 else text[:200] + "…"
 
 

@@ -315,7 +315,7 @@ async def _config(services: Services, name: str) -> SourceConfig:
         404,
         f"There is no source {shown(name)}.",
         code="source.unknown",
-        hint=f"Did you mean {near[0]}?" if near else "GET /v1/sources lists them.",
+        hint=f"Did you mean {near[0]}?" if near else "`gnomon sources` lists them.",
         param="name",
     )
 

@@ -359,4 +359,5 @@ SOURCE = SourceSpec(
     settings=ArxivSettings,
     policy=Policy(train=True),  # metadata and abstracts are CC0
     identify=identify,
+    examples=("arxiv:cs.CL", "https://arxiv.org/list/cs.CL/recent"),
 )

@@ -171,3 +171,5 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The state that health shows while all is well: `live` or `polling`."""
     identify: Callable[[str], SourceConfig | None] = lambda text: None
     """From what a person pasted (a URL, a handle, a path) to a configuration, if it is ours."""
+    examples: tuple[str, ...] = ()
+    """What `identify` understands, as a person would write it."""

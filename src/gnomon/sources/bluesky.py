@@ -341,4 +341,5 @@ SOURCE = SourceSpec(
     policy=POLICY,
     state="live",
     identify=identify,
+    examples=("@name.bsky.social", "https://bsky.app/profile/name.bsky.social"),
 )

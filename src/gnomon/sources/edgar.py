@@ -360,4 +360,5 @@ SOURCE = SourceSpec(
     needs=("contact",),
     policy=Policy(),
     identify=identify,
+    examples=("CIK0000320193",),
 )

@@ -31,6 +31,7 @@ from gnomon.sources.polling import (
     REFUSED_RETRY_S,
     Answer,
     Validators,
+    WebAddress,
     name_for,
     poll,
     short_hash,
@@ -69,7 +70,7 @@ _FEED_LIKE = re.compile(r"\.(rss|atom|rdf|xml)$|/(feed|feeds|rss|atom)(/|$|\.)|f
 class FeedSettings(SourceSettings):
     """Settings of one feed."""
 
-    url: str = Field(description="Address of the feed.")
+    url: WebAddress = Field(description="Address of the feed.")
     interval_s: float | None = Field(
         None, ge=0.05, description="Fixed time between polls; none adapts to the publisher."
     )
@@ -449,4 +450,5 @@ SOURCE = SourceSpec(
     settings=FeedSettings,
     policy=Policy(),
     identify=identify,
+    examples=("https://example.org/feed.xml",),
 )

@@ -289,4 +289,5 @@ SOURCE = SourceSpec(
     settings=GdeltSettings,
     policy=Policy(),
     identify=identify,
+    examples=("gdelt",),
 )

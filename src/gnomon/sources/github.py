@@ -90,4 +90,5 @@ SOURCE = SourceSpec(
     settings=FeedSettings,
     policy=Policy(),
     identify=identify,
+    examples=("github:owner/repository",),
 )

@@ -493,4 +493,5 @@ SOURCE = SourceSpec(
     settings=HackerNewsSettings,
     policy=Policy(),
     identify=identify,
+    examples=("hackernews",),
 )

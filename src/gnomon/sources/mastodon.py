@@ -413,4 +413,5 @@ SOURCE = SourceSpec(
     policy=Policy(),
     state="live",
     identify=identify,
+    examples=("@name@mastodon.social", "https://mastodon.social/tags/bridge"),
 )

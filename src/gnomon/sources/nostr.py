@@ -216,4 +216,5 @@ SOURCE = SourceSpec(
     policy=POLICY,
     state="live",
     identify=identify,
+    examples=("npub1…",),
 )

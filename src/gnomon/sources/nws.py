@@ -262,4 +262,5 @@ SOURCE = SourceSpec(
     needs=("contact",),
     policy=POLICY,
     identify=identify,
+    examples=("nws",),
 )

@@ -70,7 +70,8 @@ def read_opml(body: bytes, *, url: str = "") -> FeedList:
         address = _attribute(outline, "xmlurl")
         if not address:
             continue
-        link = absolute(url, address.replace("feed://", "https://", 1))
+        address = address.replace("feed://", "https://", 1)
+        link = absolute(url, address) if "/" in address else ""
         if not link or len(found) >= MAX_OPML_FEEDS:
             skipped += 1
             continue

@@ -21,6 +21,7 @@ from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import (
     Answer,
     Validators,
+    WebAddress,
     name_for,
     poll,
     short_hash,
@@ -37,7 +38,7 @@ _CONFIRM_404 = 2
 class PageSettings(SourceSettings):
     """Settings of one watched page."""
 
-    url: str = Field(description="Address of the page.")
+    url: WebAddress = Field(description="Address of the page.")
     interval_s: float | None = Field(
         None, ge=0.05, description="Fixed time between looks; none adapts to how often it changes."
     )
@@ -207,4 +208,5 @@ SOURCE = SourceSpec(
     settings=PageSettings,
     policy=Policy(),
     identify=identify,
+    examples=("https://example.org/status",),
 )

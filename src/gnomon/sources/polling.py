@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
+from pydantic import AfterValidator
 
 from gnomon.errors import UpstreamTerminal, UpstreamTransient
 from gnomon.net import headers as heads
@@ -128,6 +130,16 @@ def short_hash(*parts: str) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def _is_web_address(text: str) -> str:
+    if not text.lower().startswith(("http://", "https://")) or not web_address(text):
+        raise ValueError("it is no http or https address")
+    return text
+
+
+WebAddress = Annotated[str, AfterValidator(_is_web_address)]
+"""A setting that holds a whole http(s) address."""
 
 
 def web_address(text: str) -> str:

@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from gnomon.errors import ConfigError, ContentError, UpstreamError, UpstreamTerminal
+from gnomon.errors import (
+    ConfigError,
+    ContentError,
+    UpstreamError,
+    UpstreamTerminal,
+    UpstreamTransient,
+)
 from gnomon.extract.feeds import parse_feed
 from gnomon.extract.html import extract_page
 from gnomon.log import get_logger
@@ -33,6 +39,8 @@ _ASKED_LAST = ("replay", "search", "feed", "page")
 """Our general connectors answer after the particular ones; any address is a page."""
 _GENERAL = ("feed", "page", "sitemap")
 """Connectors for which only a look tells what an address really is."""
+_MAX_ANNOUNCED = 3
+_FEED_ROOTS = (b"<?xml", b"<rss", b"<feed", b"<rdf")
 _USUAL_FEEDS = ("/feed", "/rss.xml", "/atom.xml", "/feed.xml", "/index.xml")
 """Where sites keep their feed when their home page does not say."""
 
@@ -103,6 +111,8 @@ class Registry:
             hidden = {key, *near} & _secrets(spec)
             value = "" if hidden else f" = {first['input']!r}"
             what = f"setting {key}{value} is not valid: {said}"
+            if first["type"] == "missing":
+                what = f"the setting {key} is missing"
             raise ConfigError(
                 # A rule over several settings names none of them.
                 f"{config.name}: {what if key else said}.",
@@ -152,7 +162,7 @@ class Registry:
             raise ConfigError(
                 f"{rest!r} is nothing that the connector {type!r} can follow.",
                 code="source.unidentified",
-                hint=f"See {self.specs[type].docs_url}.",
+                hint=f"It follows {_such_as(spec)}. See docs/{spec.docs_url}.md.",
             )
         order = sorted(
             self.specs.values(),
@@ -166,16 +176,35 @@ class Registry:
                 continue
             if config is not None:
                 return config
-        asked = [spec.name for spec in order if spec.name not in _ASKED_LAST]
-        others = f"; nor is it what {', '.join(asked)} can follow" if asked else ""
-        hint = "Give a full address (https://…), a handle (@name@server), or the path of a file."
-        if "search" in self.specs and text.isalnum() and len(text) < 100:
-            hint = f"To follow what is written about it: gnomon sources add 'search:{text}'."
         raise ConfigError(
-            f"{text[:200]!r} is no web address and no file that can be replayed{others}.",
+            f"{text[:200]!r} is no address, handle or file that can be followed.",
             code="source.unidentified",
-            hint=hint,
+            hint=self._hint(text),
         )
+
+    def _hint(self, text: str) -> str:
+        """What may have been meant by a text that nothing can follow."""
+        _, colon, rest = text.partition("://")
+        if colon:
+            return f"Only http and https are followed: https://{rest[:200]}, perhaps?"
+        if text.startswith(("/", "./", "../", "~")):
+            return "There is no such file here."
+        if len(text) > 1 and text.startswith("@") and text.count("@") == 1:
+            name = text[1:100]
+            return (
+                f"Of which service? bluesky:{name}.bsky.social, @{name}@mastodon.social for "
+                f"Mastodon, x:@{name} for X."
+            )
+        name, colon, rest = text.partition(":")
+        if colon and name.isidentifier():
+            near = difflib.get_close_matches(name, self.specs, n=1)
+            meant = (
+                f"did you mean {near[0]}:{rest[:100]}?" if near else f"there are {self._names()}."
+            )
+            return f"No connector is called {name!r}: {meant}"
+        if "search" in self.specs and len(text) < 100 and not set(text) & set("/.@"):
+            return f"To follow what is written about it: gnomon sources add 'search:{text}'."
+        return "Give a full address (https://…), a handle (@name@server), or the path of a file."
 
     async def probe(self, text: str, *, fetcher: Fetcher, now: datetime) -> SourceConfig:
         """Like `survey`, for who wants one source: a list of several is a ConfigError."""
@@ -201,7 +230,15 @@ class Registry:
         url = web_address(text)
         if not url or config.type not in _GENERAL:
             return (config,)
-        response = await fetcher.fetch(url, purpose="user", max_body_bytes=MAX_OPML_BYTES)
+        try:
+            response = await fetcher.fetch(url, purpose="user", max_body_bytes=MAX_OPML_BYTES)
+        except UpstreamTransient as error:
+            raise UpstreamTerminal(
+                error.message,
+                code=error.code,
+                hint="Nothing is followed yet: check how the address is written, or try later.",
+                url=url,
+            ) from None
         if response.status >= 400:
             raise UpstreamTerminal(
                 f"{url} answers {response.status}.",
@@ -230,20 +267,31 @@ class Registry:
                 now=now,
             )
         except ContentError as error:
+            is_feed = response.body.lstrip()[:500].lower().startswith(_FEED_ROOTS)
+            reason = not_a_feed if is_feed else error.message
             raise UpstreamTerminal(
-                f"{url} is no feed ({not_a_feed}), no OPML list, no sitemap, and no page that "
-                f"can be watched ({error.message})",
+                f"{url} is no feed, no OPML list, no sitemap and no page that can be watched. "
+                f"{reason}",
                 code="source.unknown_content",
                 hint="Give the address of a feed or of a page.",
                 url=url,
             ) from None
-        if read.feeds:
-            # A site's own feed comes first by custom, but comments are not what is wanted.
-            found = min(read.feeds, key=lambda link: "comment" in link.lower())
-            return (feed.config_for(found, read.site or read.title),)
+        # A site's own feed comes first by custom, but comments are not what is wanted.
+        announced = sorted(read.feeds, key=lambda link: "comment" in link.lower())
+        for link in announced[:_MAX_ANNOUNCED]:
+            if (found := await _feed_at(link, fetcher, now)) is not None:
+                address, title = found
+                return (feed.config_for(address, read.site or read.title or title),)
         guessed = await _guessed_feed(response.url, fetcher, now)
         if guessed is not None:
             return (guessed,)
+        if not read.text:
+            raise UpstreamTerminal(
+                f"{url} announces no feed that answers, and holds no readable text.",
+                code="source.empty",
+                hint="Its text may need JavaScript. Look for a feed or sitemap of that site.",
+                url=url,
+            )
         return (page.config_for(address, read.title),)
 
     def _names(self) -> str:
@@ -271,16 +319,24 @@ async def _guessed_feed(url: str, fetcher: Fetcher, now: datetime) -> SourceConf
     if parts.path not in ("", "/") or parts.query:
         return None
     for path in _USUAL_FEEDS:
-        try:
-            response = await fetcher.fetch(f"{parts.scheme}://{parts.netloc}{path}", purpose="user")
-        except (UpstreamError, ContentError):
-            continue
-        if response.status != 200:
-            continue
-        title, _ = await _feed_title(response, now)
-        if title is not None:
-            return feed.config_for(response.permanent_url or response.url, title)
+        found = await _feed_at(f"{parts.scheme}://{parts.netloc}{path}", fetcher, now)
+        if found is not None:
+            return feed.config_for(*found)
     return None
+
+
+async def _feed_at(url: str, fetcher: Fetcher, now: datetime) -> tuple[str, str] | None:
+    """Address and title of the feed that answers there, if one does."""
+    try:
+        response = await fetcher.fetch(url, purpose="user")
+    except (UpstreamError, ContentError):
+        return None
+    title = (await _feed_title(response, now))[0] if response.status == 200 else None
+    return None if title is None else (response.permanent_url or url, title)
+
+
+def _such_as(spec: SourceSpec) -> str:
+    return "what looks like " + " or ".join(spec.examples) if spec.examples else "something else"
 
 
 def _secrets(spec: SourceSpec) -> set[str]:

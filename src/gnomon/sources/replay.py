@@ -252,4 +252,5 @@ SOURCE = SourceSpec(
     policy=Policy(),
     state="live",
     identify=identify,
+    examples=("/path/to/posts.jsonl",),
 )

@@ -240,4 +240,5 @@ SOURCE = SourceSpec(
     settings=SearchSettings,
     policy=Policy(),
     identify=identify,
+    examples=("search:bridge repairs",),
 )

@@ -27,6 +27,7 @@ from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import (
     REFUSED_RETRY_S,
     Validators,
+    WebAddress,
     ask,
     name_for,
     poll,
@@ -55,7 +56,7 @@ _ROBOTS_LINE = re.compile(rb"^\s*sitemap\s*:\s*(\S+)", re.IGNORECASE | re.MULTIL
 class SitemapSettings(SourceSettings):
     """Settings of one site that is followed by its sitemaps."""
 
-    url: str = Field(description="Address of a sitemap, an index, or the site's robots.txt.")
+    url: WebAddress = Field(description="Address of a sitemap, an index, or the site's robots.txt.")
     interval_s: float | None = Field(
         None, ge=0.05, description="Fixed time between looks; none adapts to how often it changes."
     )
@@ -415,4 +416,5 @@ SOURCE = SourceSpec(
     settings=SitemapSettings,
     policy=Policy(),
     identify=identify,
+    examples=("sitemap:https://example.org/sitemap.xml",),
 )

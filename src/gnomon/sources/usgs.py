@@ -306,4 +306,5 @@ SOURCE = SourceSpec(
     settings=UsgsSettings,
     policy=Policy(),
     identify=identify,
+    examples=("usgs",),
 )

@@ -319,4 +319,5 @@ SOURCE = SourceSpec(
     policy=POLICY,
     state="live",
     identify=identify,
+    examples=("wikimedia", "https://de.wikipedia.org"),
 )

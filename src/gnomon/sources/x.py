@@ -228,4 +228,5 @@ SOURCE = SourceSpec(
     policy=POLICY,
     state="live",
     identify=identify,
+    examples=("x:@name", "x:bridge lang:en"),
 )
