@@ -210,3 +210,68 @@ def test_a_market_and_a_hall_are_no_market_hall() -> None:
     assert answers("Is the market hall open?", hall, "The market hall has a new roof.", another)[
         :1
     ] == [hall]
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("When will the Chapel Steps railing be finished?", ("railing",)),
+        ("Is the swimming pool in Fernhill open?", ("pool",)),
+        ("Did the Rovers play?", ()),
+    ],
+)
+def test_what_is_named_after_a_place_is_not_the_place(
+    question: str, words: tuple[str, ...]
+) -> None:
+    assert wanted(asked(question)) == words
+
+
+def test_how_many_watched_one_match_is_not_told_by_another() -> None:
+    crowd = "The final score of Women v Harrow is 2-2, watched by 368 people."
+
+    assert answers("How many people watched the Women against Harrow?", crowd) == [crowd]
+    assert answers("How many people watched the Women against Fallow?", crowd) == []
+
+
+def test_what_said_no_before_it_turned_is_not_told_beside_the_yes() -> None:
+    moment = NOW - timedelta(days=2)
+    texts = {"Bins will not be emptied until further notice.": moment}
+    texts |= {"The bins are emptied again from today.": NOW - timedelta(hours=1)}
+    passages = []
+    for i, (text, at) in enumerate(texts.items()):
+        document = Document(
+            key=f"herald:{i}", source="herald", kind="article", text=text,
+            published_at=at, observed_at=at,
+        )  # fmt: skip
+        passages.append(
+            Passage(
+                document=document, start=0, end=len(text), text=text, score=1.0,
+                origin=document.key,
+            )
+        )  # fmt: skip
+    question = Question(text="Are the bins emptied?")
+    drafts = ExtractiveWriter(clock=ManualClock(NOW)).choose(
+        question, asked(question.text), passages
+    )
+
+    assert [d.text for d in drafts] == ["The bins are emptied again from today."]
+
+
+def test_that_it_is_over_does_not_say_why_it_was() -> None:
+    over = "The bridge is open again."
+    why = "The bridge was closed after a lorry broke the railing."
+
+    assert answers("Why was the bridge closed?", why, over)[0] == why
+
+
+@pytest.mark.parametrize(
+    ("sentence", "present"),
+    [
+        ("The tram line runs from Station Street to Saltmarsh Quay.", 0.0),
+        ("The tram line is built by Oakes & Sons.", 1.0),
+    ],
+)
+def test_a_place_is_no_company(sentence: str, present: float) -> None:
+    question = "Which company will build the tram line?"
+
+    assert type_present("text", question, sentence) == present

@@ -26,6 +26,17 @@ _QUANTITY = re.compile(
 )
 _COUNTED = re.compile(r"\bhow many (?P<noun>(?!people|persons|times|more)[a-z]{3,})", re.IGNORECASE)
 _POSSESSED = re.compile(r"\w(?:'s|s') (?P<noun>[a-z]{3,})(?=\s*[?.]|\s(?:name|age)\b)")
+_NAMED_AFTER = re.compile(
+    r"\b[Tt]he (?:[A-ZÀ-Þ][\w'’-]+ )+(?:(?P<middle>[a-zà-ÿ]{4,}) )?(?P<noun>[a-zà-ÿ]{4,})"
+    r"(?=\s*\?|\s*$| (?:be|been|open|closed|now|still|again)\b)"
+)
+"""`railing` in "when will the Chapel Steps railing be finished": the steps have no date."""
+_NAMED_BEFORE = re.compile(
+    r"\b(?:the|a|an) (?:[a-zà-ÿ]+ ){0,2}?(?P<noun>[a-zà-ÿ]{4,}) (?:in|at|of|to|on) "
+    r"(?:the )?[A-ZÀ-Þ]"
+)
+"""`pool` in "the swimming pool in Fernhill"."""
+_AUXILIARY = re.compile(r"\b(?:did|does|do)\b", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"\b(?:results?|outcome|verdict|final score|ergebnis\w*|résultats?|resultados?)\b"
     r"|\bhow (?:did|has|have|was|were)\b.{1,60}\b(?:vote|voted|decide|decided|rule|ruled|end|ended|"
@@ -87,7 +98,7 @@ _ATTENDED = re.compile(
     r"\bhow many (?:\w+ )?(?:watched|attended|came|saw|turned|were (?:there|present))\b",
     re.IGNORECASE,
 )
-_LIKE = 0.34
+_LIKE = 0.4
 """Cosine of two words from which one may stand for the other."""
 
 
@@ -97,6 +108,9 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     found = [deed(asked)]
     for pattern in (_QUANTITY, _COUNTED, _POSSESSED):
         found += [match["noun"] for match in pattern.finditer(question)]
+    if not _AUXILIARY.search(question):
+        found += [w for m in _NAMED_AFTER.finditer(question) for w in m.groups() if w]
+    found += [match["noun"] for match in _NAMED_BEFORE.finditer(question)]
     return tuple(dict.fromkeys(w.lower() for w in found if stem(w.lower()) in asked.terms))
 
 
@@ -139,7 +153,8 @@ def outcome(asked: Plan, text: str) -> frozenset[str]:
 def matter(asked: Plan) -> frozenset[str]:
     """Of what an outcome is asked for: the terms of `the dog tax` in "the vote on the dog tax"."""
     question = (asked.focus or asked.search_text).rstrip(" ?.!")
-    found = _MATTER.search(question) if _OUTCOME.search(question) else None
+    asks = _OUTCOME.search(question) or _ATTENDED.search(question)
+    found = _MATTER.search(question) if asks else None
     return frozenset(stems(found["matter"]).intersection(asked.terms)) if found else frozenset()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Set
 from gnomon.answer import facts
 from gnomon.answer.base import Plan
 from gnomon.answer.check import kindred
+from gnomon.answer.judgement import tells_reason
 from gnomon.answer.words import negated, stem
 
 _ASKS_BACK = re.compile(
@@ -108,6 +109,8 @@ _MEANS = tuple(
         "open opened reopened closed close shut offen geöffnet gesperrt geschlossen zu frei ouvert "
         "fermé abierto cerrado",
         "warning warn warnings alert alerts warnung alerte alerta",
+        "coming come comes approach approaches approaching nears forming forecast passed over "
+        "lifted aufziehen zieht vorbei approche passé acerca pasado",
     )
 )
 # What can go back and forth, so that "again" tells it.
@@ -211,6 +214,8 @@ def bears(asked: Plan, text: str, held: Set[str], around: Set[str]) -> float:
     question = asked.focus or asked.search_text
     if _LEADS.search(question) and _LEAVES.search(text) and not _SUCCEEDS.search(text):
         left *= _TOLD  # Who left is not who leads now.
+    if asked.expects == "reason" and _CHANGES.search(text) and not tells_reason(text):
+        left *= _TOLD  # That it is over does not say why it was.
     if not holds(asked, text):
         left *= _TOLD
     if asked.allowed and not _allows(text, held):

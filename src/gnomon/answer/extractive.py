@@ -72,7 +72,9 @@ _TOLD_OF = 8
 _HARDLY = 0.25
 """A lack of names so small is that of one which stands everywhere."""
 _NO_OUTCOME = 0.4
-_EVERYWHERE_FROM = 2
+_EVERYWHERE_FROM = 3
+_COUNTS = 0.4
+"""Below it a number counts something else, or nobody says what."""
 _TOGETHER_FROM = 2
 _APART = 0.6
 _EQUALS = 0.93
@@ -99,6 +101,10 @@ _HEDGED = re.compile(
 _DENIES = re.compile(
     r"\b(?:den(?:y|ies|ied)|refut\w+|debunk\w*|false|untrue|not true|hoax|rumou?rs?|no truth|"
     r"dementiert|weist\b.*\bzurück|falsch\w*|gerücht\w*|desmient\w*|falso|rumor|dément\w*|faux)\b",
+    re.IGNORECASE,
+)
+_WITHIN = re.compile(
+    r"\b(?:in|for|of|at|near|around|für|von|bei|à|de|en|pour|para)\s(?:the\s|la\s|le\s)?$",
     re.IGNORECASE,
 )
 _HOW_TO = re.compile(
@@ -179,14 +185,24 @@ class ExtractiveWriter:
             c.likelihood *= left(passages[c.passage])
         candidates.sort(key=lambda c: -c.likelihood)
         needed, about = wanted(plan), matter(plan)
+        reasoned = plan.expects == "reason" and any(
+            c.signals.typed == 1.0 and c.likelihood >= ANSWER_FROM * _UNTOLD for c in candidates
+        )
+        counted = plan.expects == "number" and any(
+            c.signals.typed == 1.0 and c.likelihood >= ANSWER_FROM for c in candidates
+        )
         for c in candidates[:_TOLD_OF]:
             passage = passages[c.passage]
             held = c.stems | stems(f"{heading(passage)}\n{passage.text}")
             held |= _introduced(passage, _head(passage, c.span))
             if not all(told(word, c.text, held, self._embed) for word in needed):
                 c.likelihood *= _UNTOLD
-            if len(about & held) * 2 < len(about):
+            if reasoned and c.signals.typed < 1.0:
                 c.likelihood *= _UNTOLD
+            if counted and c.signals.typed < _COUNTS:
+                c.likelihood *= _UNTOLD
+            if about and len(about & held) * 2 <= len(about):
+                c.likelihood *= _NO_OUTCOME
             if not came_out(plan, c.text):
                 c.likelihood *= _NO_OUTCOME
         candidates.sort(key=lambda c: -c.likelihood)
@@ -318,7 +334,8 @@ def _lead(passage: Passage) -> set[str]:
 def _everywhere(plan: Plan, passages: Sequence[Passage]) -> frozenset[str]:
     """Names of the question that stand in what shares nothing else with it: they single out little,
     as the town's does in the town's own paper."""
-    names = {s for n in facts.names(plan.search_text) for s in n.stems}
+    asked = plan.search_text
+    names = {s for n in facts.names(asked) if _WITHIN.search(asked[: n.start]) for s in n.stems}
     alone: dict[str, set[str]] = {}
     for p in passages if names else ():
         shared = stems(f"{heading(p)}\n{p.text}").intersection(plan.terms)
@@ -525,6 +542,8 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
             break
         if chosen and plan.expects != "reason" and _beside(c):
             continue
+        if chosen and plan.state and _before_it_turned(c, chosen[0]):
+            continue
         if not any(_repeats(c, other) for other in chosen):
             chosen.append(c)
     first = chosen[0]
@@ -534,6 +553,11 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
         rest.remove(before[-1])
         return [before[-1], first, *rest]
     return [first, *rest]
+
+
+def _before_it_turned(c: Candidate, first: Candidate) -> bool:
+    """Whether `c` is older than the leading statement and says no where that says yes."""
+    return first.time - c.time > _ONE_TURN and negated(c.text) != negated(first.text)
 
 
 def _repeats(c: Candidate, other: Candidate) -> bool:

@@ -153,6 +153,10 @@ _NAMED = re.compile(
     r"\b(?:names? of|what (?:is|was|are) .{1,60} (?:called|named|titled)|which company)\b",
     re.IGNORECASE,
 )
+_COMPANY = re.compile(r"\b(?:which|what) (?:company|firm|business)\b", re.IGNORECASE)
+_PLACED = re.compile(
+    r"\b(?:in|at|near|on|from|to|between|outside|across|along|through)\s(?:the\s)?$", re.IGNORECASE
+)
 _DEFINITION = re.compile(
     r"\b(?:is|are|was|means?|refers? to|known as|called|defined as|ist|bedeutet|est|es)\b",
     re.IGNORECASE,
@@ -173,13 +177,21 @@ def type_present(expects: str, question: str, sentence: str) -> float:
         where = _FACILITY.search(sentence)
         return 0.8 if where and not stems(where[0]) <= stems(question) else 0.0
     if expects == "reason":
-        return 1.0 if _REASON.search(sentence) else 0.2
+        return 1.0 if tells_reason(sentence) else 0.2
     if expects == "definition":
         return 1.0 if _DEFINITION.search(sentence) else 0.3
     if expects == "text":
         without = 0.0 if _NAMED.search(question) else 0.4
-        return 1.0 if _new_names(question, sentence) else without
+        found = _new_names(question, sentence)
+        if _COMPANY.search(question):  # no street and no town builds anything
+            found = [n for n in found if not _PLACED.search(sentence[: n.start])]
+        return 1.0 if found else without
     return 0.5
+
+
+def tells_reason(sentence: str) -> bool:
+    """Whether it holds a word that gives a reason: "because", "after", "owing"."""
+    return bool(_REASON.search(sentence))
 
 
 def demands(expects: str, question: str) -> bool:
@@ -245,7 +257,8 @@ def _new_names(question: str, sentence: str) -> list[facts.Name]:
 
 _NOBODY = re.compile(r"\b(?:nobody|no one|niemand|nadie|personne)\b", re.IGNORECASE)
 _SAID = (
-    r"(?:said|says|wrote|writes|told|stressed|remarked|noted|added|explained|according to|sagte?|"
+    r"(?:said|says|wrote|writes|told|stressed|remarked|noted|added|explained|confirmed|admitted|"
+    r"thought|shouted|announced|claimed|according to|sagte?|"
     r"schrieb|meinte|erklärte|laut|dijo|escribió|según|dit|écrit|selon)"
 )
 _ASKS_WHO_SAID = re.compile(rf"\b(?:{_SAID}|say|tell|write)\b", re.IGNORECASE)
