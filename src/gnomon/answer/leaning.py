@@ -30,6 +30,7 @@ _SHORT = 5
 _PERSON = re.compile(
     r"\b(?:he|she|him|her|hers|his|er|ihn|ihm|sie|elle|lui|él|ella)\b", re.IGNORECASE
 )
+_WHO = re.compile(r"\W*(?:who|wer|wem|wen|qui|quién)\b", re.IGNORECASE)
 _PRONOUN = re.compile(
     r"\b(?:it|its|he|she|they|them|him|her|his|their|this|that|these|those|there|then|er|sie|ihn|"
     r"ihm|es|dort|das|il|elle|ils|elles|cela|ça|él|ella|ellos|ellas|eso|allí)\b",
@@ -129,15 +130,17 @@ def _root(before: Sequence[Turn], told: Callable[[str], list[Word]]) -> Sequence
         how = _how(turn.question, own)
         if how is None or (_AND.match(turn.question) and own):
             return before[at:]
-        if how == "perhaps" and turn.answer and not _continues(turn, before[:at]):
+        if how == "perhaps" and turn.answer and not _continues(turn, before[:at], told):
             return before[at:]
     return before
 
 
-def _continues(turn: Turn, before: Sequence[Turn]) -> bool:
-    """Whether its answer speaks of what the answer before it spoke of."""
+def _continues(turn: Turn, before: Sequence[Turn], told: Callable[[str], list[Word]]) -> bool:
+    """Whether its answer speaks of what was asked before it, or of what was answered last."""
+    held = stems(turn.answer)
+    asked = {w.stem for other in before for w in told(other.question)}
     last = next((other.answer for other in reversed(before) if other.answer), "")
-    return len(stems(turn.answer) & stems(last)) >= _SHARED
+    return bool(held & asked) or len(held & stems(last)) >= _SHARED
 
 
 def _matter(
@@ -160,12 +163,14 @@ def _matter(
 
 
 def _person(asked: str, before: Sequence[Turn]) -> tuple[Word, ...]:
-    """The words of the name that "she" stands for: of the last answers, in full."""
+    """The words of the name that "she" stands for: in full, of the last answer to "who", else of
+    the last that names somebody."""
     spoken = (asked, before[-1].question)
     if any(len(name.stems) > 1 for text in spoken for name in facts.names(text)):
         return ()
-    for turn in reversed(before):
-        for name in facts.names(_first_sentence(turn.answer)):
+    latest = list(reversed(before))
+    for turn in [*(t for t in latest if _WHO.match(t.question)), *latest]:
+        for name in facts.names(turn.answer):
             if len(name.stems) > 1:
                 return tuple(content(name.text))
     return ()
