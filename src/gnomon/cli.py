@@ -204,6 +204,8 @@ def sources_list(as_json: Json = False) -> None:
         print(f"    {health}. {counted(state['documents'], 'document')}.{also}")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
+    elif not _serving():
+        print(_AT_REST)
 
 
 @sources.command("add")
@@ -241,6 +243,8 @@ def sources_add(
         lists.tell(len(added["added"]), added["known"])
         return
     print(f"Following {added['name']} ({added['type']}).")
+    if not _serving():
+        print(_AT_REST)
 
 
 @sources.command("pause")
@@ -264,6 +268,13 @@ def sources_remove(source: Annotated[str, typer.Argument(help="Name of the sourc
 
 
 lists.add_to(sources)
+
+
+def _serving() -> bool:
+    return running(load().settings.home) is not None
+
+
+_AT_REST = "No server runs now, so nothing new comes in: start it with `gnomon up`."
 
 
 def _source_action(source: str, action: str) -> None:

@@ -32,7 +32,8 @@ def test_a_list_comes_in_and_goes_out(tmp_path: Path) -> None:
     assert "Following 2 new sources." in first.stdout and "web address: 1 of" in first.stdout
     again = run(home, "sources", "add", str(mine))
     assert "Following 0 new sources; 2 were followed already." in again.stdout
-    assert "feed:one.example/feed" in run(home, "sources", "list").stdout
+    listed = run(home, "sources").stdout
+    assert "feed:one.example/feed" in listed and "start it with `gnomon up`" in listed
     exported = run(home, "sources", "export", str(out))
     assert exported.returncode == 0 and "Wrote 2 feeds" in exported.stdout
     written = out.read_text("utf-8")
