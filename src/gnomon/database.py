@@ -28,17 +28,19 @@ class Database:
         version: int = 1,
         holds: str = "",
         code: str = "store.file",
+        hint: str = "Free space on the disk, or restore the file from a backup.",
         upgrade: Callable[[apsw.Connection, int], None] | None = None,
     ) -> None:
         """Open or create the file at `path`, readable by its owner only. Raises StoreError.
 
-        `holds` says in errors, which have the given `code`, what is kept there: "files".
+        `holds` says in errors, which have the given `code` and `hint`, what is kept: "files".
         `upgrade` brings what an older version wrote to this one, a new file (0) too; it stands
         in one transaction with the schema.
         """
         self._path = path
         self._named = f"The {holds} in {path}" if holds else str(path)
         self._code = code
+        self._hint = hint
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +115,6 @@ class Database:
         return kind(
             f"{self._named} cannot be used: {error}.",
             code=self._code,
-            hint="Free space on the disk, or restore the file from a backup.",
+            hint=self._hint,
             path=str(self._path),
         )

@@ -143,6 +143,7 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Threads(tmp_path / "answers.db")
     assert "answers.db" in caught.value.message
+    assert "move the file away" in str(caught.value.hint)
 
 
 def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

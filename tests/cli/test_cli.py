@@ -94,6 +94,11 @@ def test_plain_output_shows_marks_quotes_and_age(up: tuple[Path, Up]) -> None:
     assert "✓" in shown and "[1]" in shown and "Newest evidence:" in shown and "“" in shown
 
 
+def test_a_greeting_is_answered_in_a_line(up: tuple[Path, Up]) -> None:
+    shown = run(up[0], "ask", "hi").stdout
+    assert shown.startswith("✓ Hello") and shown.count("\n") == 1 and "[1]" not in shown
+
+
 def test_a_citations_saved_copy_opens(up: tuple[Path, Up]) -> None:
     home, server = up
     question = server.get("/v1/status")["examples"][0]

@@ -53,6 +53,7 @@ INSERT INTO said(said, rank) VALUES ('secure-delete', 1);
 """
 _VERSION = 2
 _CODE = "store.answers"
+_HINT = "Free space on the disk, or move the file away: it holds answers, no sources."
 _Conversations: TypeAlias = "list[Conversation]"
 _Whole: TypeAlias = "tuple[Conversation, list[Stored]]"
 _WORD = re.compile(r"\w+")
@@ -130,7 +131,13 @@ class Threads:
         self._shown = shown
         self._is_purged = is_purged
         self._db = Database(
-            path, _SCHEMA, version=_VERSION, holds="answers", code=_CODE, upgrade=self._upgrade
+            path,
+            _SCHEMA,
+            version=_VERSION,
+            holds="answers",
+            code=_CODE,
+            hint=_HINT,
+            upgrade=self._upgrade,
         )
 
     def _upgrade(self, db: apsw.Connection, found: int) -> None:
@@ -286,7 +293,7 @@ class Threads:
             raise StoreError(
                 f"The answers in {self._path} cannot be read: {error}.",
                 code=_CODE,
-                hint="Move the file away: it holds answers, no sources.",
+                hint=_HINT,
                 path=str(self._path),
             ) from error
 

@@ -10,6 +10,7 @@ import typer
 
 from gnomon.client import described
 from gnomon.commands.common import Json, claimed, client, local, localised, time_zone
+from gnomon.types import CALL_PREFIX
 
 AsOf = Annotated[
     str, typer.Option("--as-of", help="The moment to ask about: ISO time, or `2 hours ago`.")
@@ -48,10 +49,12 @@ def ask(
     }
     with client() as server:
         answer: dict[str, Any] = {}
+        own: set[int] = set()
         for event, data in server.events("/v1/ask", body):
             if event == "sentence" and not as_json:
                 sentence = data["sentence"]
-                numbers = "".join(f" [{n}]" for n in sentence["citations"])
+                own |= {c["number"] for c in data["citations"] if _of_itself(c)}
+                numbers = "".join(f" [{n}]" for n in sentence["citations"] if n not in own)
                 print(
                     f"{MARKS[sentence['verdict']['kind']]} {sentence['text']}{numbers}", flush=True
                 )
@@ -127,6 +130,9 @@ def _print_change(change: dict[str, Any]) -> None:
 
 
 def _print_answer(answer: dict[str, Any]) -> None:
+    """What its sentences rest on; nothing where Gnomon told of itself, which no source did."""
+    if answer["citations"] and all(map(_of_itself, answer["citations"])):
+        return
     if answer["abstained"]:
         print("The evidence does not contain an answer.")
         if answer.get("closest"):
@@ -143,6 +149,10 @@ def _print_answer(answer: dict[str, Any]) -> None:
         print(f"Silent: {source['title'] or source['name']}: {localised(source['text'])}")
     for note in answer["notes"]:
         print(f"Note: {localised(note)}")
+
+
+def _of_itself(citation: dict[str, Any]) -> bool:
+    return str(citation["key"]).startswith(f"{CALL_PREFIX}gnomon:")
 
 
 def _from(citation: dict[str, Any]) -> str:

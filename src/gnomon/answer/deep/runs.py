@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS event (
 ) WITHOUT ROWID;
 """
 _CODE = "store.runs"
+_HINT = "Free space on the disk, or move the file away: it holds runs, no sources."
 _log = get_logger()
 
 
@@ -53,7 +54,7 @@ class RunStore:
         self._path = path
         self._pins = pins
         self._is_purged = is_purged
-        self._db = Database(path, _SCHEMA, holds="runs of deep mode", code=_CODE)
+        self._db = Database(path, _SCHEMA, holds="runs of deep mode", code=_CODE, hint=_HINT)
 
     def save(self, run: Run) -> None:
         """Store the run as it stands, and keep what its notebook cites."""
@@ -138,7 +139,7 @@ class RunStore:
             raise StoreError(
                 f"The runs of deep mode in {self._path} cannot be read: {error}.",
                 code=_CODE,
-                hint="Move the file away: it holds runs, no sources.",
+                hint=_HINT,
                 path=str(self._path),
             ) from error
 
