@@ -37,7 +37,8 @@ function Passage({ citation }: { citation: Citation }) {
       </p>
       <blockquote dir="auto">{calm(citation.quote)}</blockquote>
       <p className="facts">
-        {siteName(citation)} · <Time at={citation.published_at ?? citation.observed_at} />
+        {siteName(citation)} ·{" "}
+        <Time at={citation.published_at ?? citation.observed_at} claim={!!citation.published_at} />
         {citation.copies > 1 && ` · same copy ×${citation.copies}`}
         {saved && (
           <>

@@ -159,11 +159,12 @@ function Card({ citation, verdict, name }: PillProps & { name: string }) {
       </blockquote>
       {read.error && <p className="facts">{problemOf(read.error).message}</p>}
       <p className="facts">
-        published <Time at={citation.published_at} /> · seen <Time at={citation.observed_at} />
+        published <Time at={citation.published_at} claim /> · seen{" "}
+        <Time at={citation.observed_at} />
         {citation.published_at && (
           <>
             {" · "}
-            <Time at={citation.published_at} form="ago" />
+            <Time at={citation.published_at} form="ago" claim />
           </>
         )}
       </p>

@@ -36,7 +36,7 @@ export function Hit({ hit, words }: { hit: SearchHit; words: string }) {
           </>
         )}
         {" · "}
-        <Time at={hit.published_at ?? hit.observed_at} />
+        <Time at={hit.published_at ?? hit.observed_at} claim={!!hit.published_at} />
         {!hit.published_at && " (seen; it carries no date)"} · {hit.kind}
         {hit.lang !== "und" && ` · ${languageName(hit.lang)}`}
         {hit.copies > 1 && ` · same copy ×${hit.copies}`}

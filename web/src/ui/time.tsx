@@ -21,6 +21,25 @@ export function said(date: Date, now = new Date()): string {
   return `${form.format(date)}, ${clock.format(date)}`;
 }
 
+const DAY_MS = 86_400_000;
+const utcDay = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  timeZone: "UTC",
+});
+
+/** Whether a claimed moment is only a day: the first instant of one in UTC, as those are stored. */
+export const isDay = (at: string): boolean => new Date(at).getTime() % DAY_MS === 0;
+
+/** A day without a time of day: "5 Nov 2019", or how many days ago it was. */
+export function saidDay(date: Date, form: "ago" | "clock", now = new Date()): string {
+  if (form === "clock") return utcDay.format(date);
+  const days = Math.floor((now.getTime() - date.getTime()) / DAY_MS);
+  if (days < 1) return "today";
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
 /** A span of seconds in its largest unit. */
 export function span(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));
@@ -83,13 +102,22 @@ interface TimeProps {
   at: string | null | undefined;
   /** `ago` says the age, `clock` the time of day. */
   form?: "ago" | "clock";
+  /** When it says that it was published: then it may be a day alone. */
+  claim?: boolean;
 }
 
 /** A moment; the exact one, in both zones, on hover. "undated" if there is none. */
-export function Time({ at, form = "clock" }: TimeProps) {
+export function Time({ at, form = "clock", claim = false }: TimeProps) {
   const current = useNow();
   if (!at) return <span className="undated">undated</span>;
   const date = new Date(at);
+  if (claim && isDay(at)) {
+    return (
+      <time dateTime={at.slice(0, 10)} title="Only the day is known">
+        {saidDay(date, form, later(current, date))}
+      </time>
+    );
+  }
   return (
     <time dateTime={at} title={`${exact.format(date)} · ${utc(date)}`}>
       {form === "ago" ? ago(date, later(current, date)) : said(date, current)}
