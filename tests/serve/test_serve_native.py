@@ -74,6 +74,7 @@ async def test_unknown_fields_of_our_own_routes_are_errors(house: Any) -> None:
     async with house.client() as http:
         r = await http.post("/v1/ask", json={"question": "x?", "asof": "now"})
     assert r.status_code == 400 and r.json()["param"] == "asof"
+    assert r.json()["detail"] == "There is no field asof here."
 
 
 async def test_search_marks_what_matched_and_respects_terms(house: Any) -> None:

@@ -243,6 +243,10 @@ def explain(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         )
     if first["type"] == "missing":
         return ApiError(400, f"{param} is missing.", code="request.missing", param=param)
+    if first["type"] == "extra_forbidden":
+        return ApiError(
+            400, f"There is no field {shown(param)} here.", code="request.invalid", param=param
+        )
     value = first.get("input")
     given = f" = {shown(value)!s}" if isinstance(value, str | int | float | bool) else ""
     return ApiError(

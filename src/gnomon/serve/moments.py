@@ -96,7 +96,7 @@ def _on_day(match: re.Match[str], now: datetime, text: str, param: str) -> datet
 def _unreadable(text: str, param: str) -> ApiError:
     return bad_request(
         f"{param} = {shown(text)} is not a moment. Write ISO 8601 with a zone, such as "
-        "2026-11-22T14:05:00Z, or `2 hours ago`, or `yesterday 14:05` (UTC).",
+        "2026-11-22T14:05:00Z, or `2 hours ago`, or `yesterday 14:05`.",
         param=param,
         code="request.time",
     )
