@@ -283,6 +283,17 @@ async def test_who_adds_a_source_is_not_told_that_it_is_tried_again(
     assert caught.value.code.startswith("net.") and "Nothing is followed yet" in caught.value.hint
 
 
+async def test_a_feed_without_an_end_is_refused(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    server.feed("/endless.xml")
+    server.misbehave("/endless.xml", "huge")
+    with pytest.raises(
+        UpstreamTerminal, match=r"endless\.xml cannot be followed\. The body is larger"
+    ):
+        await registry.probe(server.url("/endless.xml"), fetcher=door, now=NOW)
+
+
 @pytest.mark.parametrize("type", ["feed", "page", "sitemap"])
 def test_an_address_in_the_settings_is_whole(registry: Registry, type: str) -> None:
     for url in ("xyz", "example.org/feed", "ftp://example.org/", "https://"):

@@ -239,6 +239,13 @@ class Registry:
                 hint="Nothing is followed yet: check how the address is written, or try later.",
                 url=url,
             ) from None
+        except ContentError as error:
+            raise UpstreamTerminal(
+                f"{url} cannot be followed. {error.message}",
+                code=error.code,
+                hint="Look for a smaller feed, or a page, of that site.",
+                url=url,
+            ) from None
         if response.status >= 400:
             raise UpstreamTerminal(
                 f"{url} answers {response.status}.",
