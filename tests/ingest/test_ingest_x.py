@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,28 +18,25 @@ from gnomon.testing.x_server import XServer
 from gnomon.types import Answer, SourceConfig
 
 
-async def until(reached: Callable[[], object]) -> None:
-    deadline = asyncio.get_running_loop().time() + 15
-    while not reached():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.02)
-
-
-async def test_what_is_gone_on_x_is_purged_from_the_record(house: Any) -> None:
+@asynccontextmanager
+async def following(
+    house: Any, eventually: Any, *rules: str, **more: Any
+) -> AsyncIterator[tuple[XServer, Any]]:
+    """X and a house that listens to these rules."""
     async with (
         XServer(keep_alive_s=0.05) as server,
         house(allow=(server.address,)) as opened,
     ):
-        settings = {
-            "bearer_token": server.token,
-            "api_url": server.url,
-            "rules": ["bridge"],
-            "compliance_every_s": 1,
-        }
-        await opened.runner.add(SourceConfig(name="x:t", type="x", settings=settings))
-        await until(lambda: server.listening)
+        settings = {"bearer_token": server.token, "api_url": server.url, "rules": list(rules)}
+        await opened.runner.add(SourceConfig(name="x:t", type="x", settings=settings | more))
+        await eventually(lambda: server.listening)
+        yield server, opened
+
+
+async def test_what_is_gone_on_x_is_purged_from_the_record(house: Any, eventually: Any) -> None:
+    async with following(house, eventually, "bridge", compliance_every_s=1) as (server, opened):
         ids = [server.publish(f"The bridge, part {n}.") for n in range(3)]
-        await until(lambda: opened.record.stats().documents == 3)
+        await eventually(lambda: opened.record.stats().documents == 3)
         assert opened.state("x:t").state == "live" and "of $5.00 spent" in opened.state("x:t").text
         server.delete(ids[0])
         # The first job after the deletion finds it; each is polled once a minute, or when poked.
@@ -78,26 +76,15 @@ async def ask(opened: Any, text: str) -> Answer:
     return events[-1].answer
 
 
-async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any) -> None:
-    async with (
-        XServer(keep_alive_s=0.05) as server,
-        house(allow=(server.address,)) as opened,
-    ):
-        settings = {
-            "bearer_token": server.token,
-            "api_url": server.url,
-            "rules": ["bridge OR ferry"],
-            "relook_s": 0.2,
-        }
-        await opened.runner.add(SourceConfig(name="x:t", type="x", settings=settings))
-        await until(lambda: server.listening)
+async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any, eventually: Any) -> None:
+    async with following(house, eventually, "bridge OR ferry", relook_s=0.2) as (server, opened):
         bridge = server.publish("The Mill Bridge reopens on Friday at noon.")
         ferry = server.publish("The ferry to Saltmarsh Quay costs four crowns.", username="bob")
-        await until(lambda: opened.record.stats().documents == 2)
+        await eventually(lambda: opened.record.stats().documents == 2)
         await opened.runner.wait_indexed(opened.record.last_seq(), 5)
         answer = await ask(opened, "When does the Mill Bridge reopen?")
         assert [c.key for c in answer.citations] == [f"x:{bridge}"]
-        await until(lambda: "/2/tweets" in [r.path for r in server.requests])
+        await eventually(lambda: "/2/tweets" in [r.path for r in server.requests])
 
         server.rules.clear()  # the stream tells nothing of what comes
         server.delete(ferry)
@@ -124,16 +111,16 @@ async def test_what_answers_show_of_x_is_as_x_has_it_now(house: Any) -> None:
         assert opened.record.get(f"x:{ferry}").life is Life.ALIVE  # nothing has shown it
         answer = await ask(opened, "What does the ferry to Saltmarsh Quay cost?")
         threads.save("two", answer=answer, response={}, previous_id=None)
-        await until(lambda: opened.record.get(f"x:{ferry}").life is Life.PURGED)
+        await eventually(lambda: opened.record.get(f"x:{ferry}").life is Life.PURGED)
         stored = await asyncio.to_thread(threads.get, "two")
         assert stored is not None and "four crowns" in answer.text
         assert "four crowns" not in str(stored.answer)
         threads.close()
 
 
-async def test_without_a_key_the_source_says_so(house: Any) -> None:
+async def test_without_a_key_the_source_says_so(house: Any, eventually: Any) -> None:
     async with house() as opened:
         settings = {"rules": ["bridge"]}
         await opened.runner.add(SourceConfig(name="x:t", type="x", settings=settings))
-        await until(lambda: opened.state("x:t").state == "failed")
+        await eventually(lambda: opened.state("x:t").state == "failed")
         assert "needs a key" in opened.state("x:t").text
