@@ -60,3 +60,30 @@ async def test_about_what_nothing_speaks_of_nothing_is_said(town: Town) -> None:
     answer = await town.ask("Why did the emperor abdicate?")
     assert answer.abstained
     assert not any("takes for granted" in n for n in answer.notes)
+
+
+async def test_a_place_in_a_row_that_nothing_tells_is_named(empty_town: Town) -> None:
+    empty_town.put(1, "The third harbour festival began on Friday with a regatta.", "Festival")
+    answer = await empty_town.ask("When did the fifth harbour festival begin?")
+    assert answer.abstained
+    assert any("takes for granted “fifth harbour”" in n for n in answer.notes)
+
+
+@pytest.mark.parametrize("told", ["The third", "The 3rd"])
+async def test_a_place_in_a_row_that_is_told_is_no_premise(empty_town: Town, told: str) -> None:
+    empty_town.put(1, f"{told} harbour festival began on Friday with a regatta.", "Festival")
+    answer = await empty_town.ask("When did the third harbour festival begin?")
+    assert not any("takes for granted" in n for n in answer.notes)
+
+
+async def test_what_one_did_to_another_is_named_where_nothing_tells_it(empty_town: Town) -> None:
+    empty_town.put(1, "Anna Lund sailed the Petrel to Oslo on Monday.", "Anna Lund")
+    answer = await empty_town.ask("When did Anna Lund sell the Petrel to Karl Vik?")
+    assert answer.abstained
+    assert any("takes for granted “Anna Lund sell the Petrel" in n for n in answer.notes)
+
+
+async def test_what_one_did_to_another_is_no_premise_where_it_is_told(empty_town: Town) -> None:
+    empty_town.put(1, "Anna Lund sold the Petrel to Karl Vik on Monday.", "Anna Lund")
+    answer = await empty_town.ask("When did Anna Lund sell the Petrel to Karl Vik?")
+    assert not any("takes for granted" in n for n in answer.notes)

@@ -34,6 +34,21 @@ _DENIES = re.compile(
 _NO_VERB = re.compile(
     r"ly$|^(?:today|tonight|yesterday|tomorrow|early|late|soon|ago|together|away|home|abroad)$"
 )
+_PLACES = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
+    *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth"),
+    *("seventeenth", "eighteenth", "nineteenth", "twentieth"),
+)
+_SECOND = 2
+_ORDINAL = re.compile(
+    rf"\b(?:(?P<digits>\d{{1,6}})(?:st|nd|rd|th)|(?P<word>{'|'.join(_PLACES)}))\b", re.IGNORECASE
+)
+_DID = re.compile(
+    r"\b(?:when|where|how much|how many|how long|(?:what|which)\b[^?]{0,40}?)\s+did\s+"
+    r"(?P<clause>(?:the\s+)?(?-i:[A-Z])[^?]{3,160})",
+    re.IGNORECASE,
+)
+_NO_DEED = re.compile(rf"ly$|^(?:{'|'.join(_PLACES)}|last|ever|once|also|get|make|take|have)$")
 _NEAR = 0.5
 """Cosine of two words from which one may stand for the other."""
 
@@ -73,7 +88,7 @@ def untrue(asked: Plan, passages: Sequence[Passage], embed: Embed | None = None)
     """
     clause = _taken_for_granted(asked)
     if clause is None:
-        return None
+        return _uncounted(asked, passages) or _undone(asked, passages, embed)
     parts = _parts(clause)
     if parts is None:
         return None
@@ -114,6 +129,61 @@ def untrue(asked: Plan, passages: Sequence[Passage], embed: Embed | None = None)
         note=f"The question takes for granted “{clause}”: what was found says otherwise.",
         draft=Draft(text=quote, spans=((i, start, end),)),
     )
+
+
+def _uncounted(asked: Plan, passages: Sequence[Passage]) -> Premise | None:
+    """A place in a row that nothing tells: "the tenth crusade" where nine are told of."""
+    for match in _ORDINAL.finditer(asked.focus):
+        place, counted = _place(match), content(asked.focus[match.end() :])[:1]
+        if place < _SECOND or not counted or asked.focus[match.end() :][:1] not in " '’":
+            continue
+        read = [f"{heading(p)}\n{p.text}" for p in passages]
+        spoken_of = any(counted[0].stem in stems(t) for t in read)
+        if spoken_of and not any(place == _place(m) for t in read for m in _ORDINAL.finditer(t)):
+            clause = asked.focus[match.start() : match.end() + counted[0].end].strip()
+            note = f"The question takes for granted “{clause}”: nothing that was found says so."
+            return Premise(clause=clause, note=note)
+    return None
+
+
+def _undone(asked: Plan, passages: Sequence[Passage], embed: Embed | None) -> Premise | None:
+    """What one name did to another, where the first is spoken of and nothing tells that deed."""
+    match = _DID.search(asked.focus)
+    told = content(match["clause"]) if match is not None else []
+    first = next((i for i, w in enumerate(told) if w.text[:1].islower()), 0)
+    deed = next((w for w in told[first:] if w.text.islower() and not _NO_DEED.search(w.text)), None)
+    if match is None or not first or deed is None:
+        return None
+    doer = {w.stem for w in told[:first]}
+    other = {w.stem for w in told if w.start > deed.start and w.text[:1].isupper()}
+    if not other:
+        return None
+    spoken_of = False
+    for p in passages:
+        title = stems(heading(p))
+        if not doer <= title | stems(p.text):
+            continue
+        spoken_of = True
+        before: set[str] = set()
+        for span in sentences(p.text):
+            text = p.text[span.start : span.end]
+            held = stems(text)
+            if other <= held | before | title and (
+                deed.stem in held
+                or bool(kindred(deed.stem) & held)
+                or nearly(deed.text, text, embed)
+            ):
+                return None
+            before = held
+    if not spoken_of:
+        return None
+    clause = match["clause"].strip(" .!")
+    note = f"The question takes for granted “{clause}”: nothing that was found says so."
+    return Premise(clause=clause, note=note)
+
+
+def _place(match: re.Match[str]) -> int:
+    return int(match["digits"]) if match["digits"] else _PLACES.index(match["word"].lower()) + 1
 
 
 def _taken_for_granted(asked: Plan) -> str | None:
