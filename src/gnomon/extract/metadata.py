@@ -245,7 +245,8 @@ def _candidates(
 
 def _order(claims: Claims, tree: etree._Element, url: str) -> str:
     """The language in whose order the numbers of the page's dates are read."""
-    text = "\n".join(tree.itertext())
+    short = (text for text in tree.itertext() if "/" in text and len(text) <= _FIELD_CHARS)
+    text = "\n".join(short)
     lang = claims.lang or _lang_of_prose(tree)
     return day_order(text, lang, urlsplit(claims.canonical or url).hostname or "")
 
