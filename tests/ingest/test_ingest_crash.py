@@ -64,8 +64,9 @@ def rounds(home: Path, n: int) -> int:
         process = crash.start(home, config)
         record = crash.open_record(home)
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60  # a busy machine may take long to start it
             while record.last_seq() <= stored and time.monotonic() < deadline:
+                assert process.is_alive(), f"the process ended by itself: {process.exitcode}"
                 time.sleep(0.002)
             assert record.last_seq() > stored, "the process did not go on where it was"
         finally:
