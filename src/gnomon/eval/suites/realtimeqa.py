@@ -23,6 +23,8 @@ from gnomon.types import Document, Upsert, VerdictKind
 _FOLDER = "realtimeqa-2022-2023"
 _YEARS = "2022,2023"
 _TOP = 10
+_CHOSEN_FROM = 5
+"""Whole articles by whose words BM25 chooses, as published figures have it."""
 _EARLIER = timedelta(days=6.9)
 """Just after the week's articles before came in, so that what was read then was news too."""
 
@@ -115,6 +117,11 @@ class _Tally:
         for name, options in (("choice", row), ("none of the above", row["nota"])):
             picked = named_most(options["choices"], [*cited, *read])
             self._keep(f"{name} right", picked is not None and picked in options["answer_index"])
+            by_words = named_most(options["choices"], words.articles(row)[:_CHOSEN_FROM])
+            right = by_words is not None and by_words in options["answer_index"]
+            self._keep(
+                f"{name} right by BM25", plain is not None and plain in options["answer_index"]
+            )
         if not row["question"].rstrip(" ?:.").endswith("except"):
             said = answer.sentences[0].text if answer.sentences else ""
             self._keep("exact match", any(bare(said) == bare(g) for g in gold if said))
