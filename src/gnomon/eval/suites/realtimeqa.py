@@ -24,7 +24,7 @@ _FOLDER = "realtimeqa-2022-2023"
 _YEARS = "2022,2023"
 _TOP = 10
 _CHOSEN_FROM = 5
-"""Whole articles by whose words BM25 chooses, as published figures have it."""
+"""Whole articles in which BM25 counts mentions; published figures count otherwise."""
 _EARLIER = timedelta(days=6.9)
 """Just after the week's articles before came in, so that what was read then was news too."""
 
