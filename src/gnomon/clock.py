@@ -37,6 +37,12 @@ def is_day(moment: datetime) -> bool:
     return to_us(moment) % 86_400_000_000 == 0
 
 
+def in_words(claimed: datetime) -> str:
+    """A claimed moment as texts tell it: its day alone where no more is known of it."""
+    moment = claimed.astimezone(UTC)
+    return f"{moment:%Y-%m-%d}" if is_day(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def zone_of(name: str) -> tzinfo:
     """The time zone of that IANA name, or ContentError `time.zone`."""
     if name == "UTC":

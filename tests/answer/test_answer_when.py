@@ -63,6 +63,7 @@ def test_a_moment_to_answer_as_of(text: str, moment: str, rest: str) -> None:
         ("Who won on Saturday night?", "11-21 18:00", "11-22 06:00"),
         ("Who won over the weekend?", "11-21 00:00", ""),
         ("Who won last month?", "10-24 15:30", ""),
+        ("Who won this week?", "11-16 00:00", ""),
         ("Who won this month?", "11-01 00:00", ""),
         ("Who won the day before yesterday?", "11-21 00:00", "11-23 00:00"),
         ("Who won between 9 and 11 today?", "11-23 09:00", "11-23 11:00"),

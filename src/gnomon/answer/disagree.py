@@ -23,6 +23,7 @@ from gnomon.answer.layout import block_at
 from gnomon.answer.reliability import trusted
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import stems
+from gnomon.clock import in_words
 from gnomon.types import Citation, Document, Passage, Superseded
 
 _SAYS_SAME = 0.6
@@ -223,7 +224,7 @@ def _site(citation: Citation) -> str:
 
 def _stamp(citation: Citation) -> str:
     if citation.published_at is not None:
-        return _shown(citation.published_at)
+        return in_words(citation.published_at)
     return f"undated, first seen {_shown(citation.observed_at)}" if citation.observed_at else "?"
 
 

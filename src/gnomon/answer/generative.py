@@ -22,6 +22,7 @@ from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import content, words
+from gnomon.clock import in_words
 from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.types import Passage, Usage
 
@@ -200,7 +201,7 @@ def _heading(passage: Passage) -> str:
     document = passage.document
     title = fenced(" ".join(document.title.split()))[:200]
     beside = "".join(f" ({c.relation}: {fenced(c.text)})" for c in passage.context)
-    when = f"{time_of(document):%Y-%m-%d %H:%M} UTC"
+    when = in_words(time_of(document))
     return f"{title} ({fenced(document.source)}, {when}){beside}"
 
 

@@ -20,6 +20,7 @@ from gnomon.answer.check import opposed
 from gnomon.answer.context import around
 from gnomon.answer.facts import numbers
 from gnomon.answer.words import content, negated, share, stems
+from gnomon.clock import in_words
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Context, Document
@@ -253,7 +254,7 @@ def _coverage(found: Sequence[Found], asked: Plan) -> float:
 
 def _outside(inside: Sequence[Found], wider: Sequence[Found], asked: Plan) -> str:
     newest = max(time_of(f.document) for f in wider)
-    when = f"{newest:%Y-%m-%d %H:%M} UTC"
+    when = in_words(newest)
     asked_for = f"{asked.since:%Y-%m-%d}" if asked.since else f"before {asked.until:%Y-%m-%d}"
     about = "Little" if inside else "Nothing"
     return (

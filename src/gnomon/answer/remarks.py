@@ -11,6 +11,7 @@ from gnomon.answer.base import Plan, Question
 from gnomon.answer.context import heading
 from gnomon.answer.plan import narrowed
 from gnomon.answer.words import content, stems
+from gnomon.clock import in_words
 from gnomon.models.base import ModelState
 from gnomon.record.base import Record
 from gnomon.types import Citation, Freshness, Passage, SourceState
@@ -151,7 +152,7 @@ def _nothing_new(asked: Plan, fresh: Freshness, now: datetime) -> str:
         return ""
     return (
         f"Nothing from {midnight:%Y-%m-%d} was found: the newest evidence is from "
-        f"{fresh.newest_at:%Y-%m-%d %H:%M} UTC."
+        f"{in_words(fresh.newest_at)}."
     )
 
 

@@ -361,7 +361,7 @@ def _this(text: str, now: datetime) -> When | None:
     today = _midnight(now)
     span = _SPANS[fold(match["span"])]
     start = {
-        "week": today - today.weekday() * _DAY,
+        "week": today - 7 * _DAY,  # on a Monday, most of what people mean by it was last week
         "month": today.replace(day=1),
         "year": today.replace(month=1, day=1),
     }[span]

@@ -1,7 +1,7 @@
 /** An answer as text for elsewhere. */
 import type { Answer } from "../api/types";
 import { calm, siteName } from "../ui/text";
-import { utc } from "../ui/time";
+import { isDay, utc } from "../ui/time";
 
 /** Question, sentences with numbers, and what they quote, as Markdown. */
 export function asMarkdown(answer: Answer): string {
@@ -17,7 +17,8 @@ export function asMarkdown(answer: Answer): string {
   );
   const sources = answer.citations.map((citation) => {
     const at = citation.published_at ?? citation.observed_at;
-    const when = at ? utc(new Date(at)) : "undated";
+    const day = citation.published_at && isDay(citation.published_at);
+    const when = at ? (day ? at.slice(0, 10) : utc(new Date(at))) : "undated";
     return `[${citation.number}] “${inert(citation.quote)}” ${inert(citation.title || siteName(citation))}, ${when}. ${citation.url || citation.saved_url}`.trimEnd();
   });
   const body = answer.abstained ? ["The evidence does not contain an answer."] : lines;

@@ -223,14 +223,20 @@ export const Line = memo(function Line({
                 {calm(sentence.text)}
                 <footer>
                   {cited[0] && nameOf(cited[0])} ·{" "}
-                  <Time at={cited[0]?.published_at ?? cited[0]?.observed_at} />
+                  <Time
+                    at={cited[0]?.published_at ?? cited[0]?.observed_at}
+                    claim={!!cited[0]?.published_at}
+                  />
                 </footer>
               </blockquote>
               <blockquote dir="auto">
                 {calm(other.other)}
                 <footer>
                   <Pill citation={other.citation} verdict={null} /> ·{" "}
-                  <Time at={other.citation.published_at ?? other.citation.observed_at} />
+                  <Time
+                    at={other.citation.published_at ?? other.citation.observed_at}
+                    claim={!!other.citation.published_at}
+                  />
                 </footer>
               </blockquote>
             </div>

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from gnomon.clock import in_words
 from gnomon.types import Citation, Sentence, Verdict
 
 Status = Literal["running", "done", "cancelled", "failed"]
@@ -135,10 +136,7 @@ def markdown(run: Run) -> str:
         lines += [f"## {section.heading}", "", _prose(section.sentences), ""]
     if report.timeline:
         lines += ["## Timeline", "", "| when | what |", "|---|---|"]
-        lines += [
-            f"| {r.at:%Y-%m-%d %H:%M} UTC | {_cell(r.text)} [{r.citation}] |"
-            for r in report.timeline
-        ]
+        lines += [f"| {in_words(r.at)} | {_cell(r.text)} [{r.citation}] |" for r in report.timeline]
         lines.append("")
     if report.uncertain:
         lines += ["## What stayed uncertain", "", *(f"- {u}" for u in report.uncertain), ""]

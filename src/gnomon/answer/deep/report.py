@@ -15,6 +15,7 @@ from gnomon.answer.desk import Desk
 from gnomon.answer.generative import FENCE, Reader, fenced
 from gnomon.answer.plan import plan
 from gnomon.answer.support import Read
+from gnomon.clock import in_words
 from gnomon.models.base import GenerateRequest, Message
 from gnomon.record.base import Record
 from gnomon.types import Citation, Document, Passage, Sentence, Usage
@@ -103,7 +104,7 @@ class Writing:
         """What a language model is asked, to write the report from the notebook alone."""
         rules = (resources.files("gnomon.answer") / "prompts" / PROMPT).read_text("utf-8")
         blocks = [
-            f"[{i}] {fenced(p.document.source)}, {_when(p):%Y-%m-%d %H:%M} UTC\n{fenced(p.text)}"
+            f"[{i}] {fenced(p.document.source)}, {in_words(_when(p))}\n{fenced(p.text)}"
             for i, p in enumerate(self.passages, 1)
         ]
         told = rules.replace("{fence}", FENCE).strip()

@@ -22,6 +22,7 @@ from gnomon.answer.generative import FENCE, best_quote, fenced
 from gnomon.answer.pages import Pages, cut, links_in
 from gnomon.answer.retrieve import citation
 from gnomon.answer.support import Read
+from gnomon.clock import in_words
 from gnomon.errors import GnomonError, StoreError
 from gnomon.models.base import Message, Tool, ToolCall
 from gnomon.record.base import Record
@@ -229,7 +230,7 @@ class Toolbox:
 
 def _heading(document: Document) -> str:
     when = document.published_at or document.observed_at
-    shown = f"{when:%Y-%m-%d %H:%M} UTC" if when else "undated"
+    shown = in_words(when) if when else "undated"
     title = fenced(" ".join(document.title.split()))[:200]
     return f"{title} ({fenced(document.source)}, {shown}) {fenced(document.url)}"
 
