@@ -53,10 +53,15 @@ def f1(said: str, gold: str) -> float:
 
 
 def named_most(choices: Sequence[str], texts: Sequence[str]) -> int | None:
-    """The choice that the texts, best first, name most; None if they name none."""
-    votes: Counter[int] = Counter()
+    """The choice that the texts, best first, name most; where they name none in full, the one of
+    whose words they hold the largest share. None if they hold no word of any."""
+    named = [0.0] * len(choices)
+    held = [0.0] * len(choices)
     for rank, text in enumerate(texts):
+        words = set(bare(text).split())
         for i, choice in enumerate(choices):
-            if holds(choice, text):
-                votes[i] += 1 / (1 + rank)  # type: ignore[assignment]
-    return votes.most_common(1)[0][0] if votes else None
+            named[i] += holds(choice, text) / (1 + rank)
+            parts = bare(choice).split()
+            held[i] += sum(part in words for part in parts) / (1 + rank) / max(1, len(parts))
+    votes = named if any(named) else held
+    return votes.index(max(votes)) if any(votes) else None

@@ -24,7 +24,7 @@ _FOLDER = "realtimeqa-2022-2023"
 _YEARS = "2022,2023"
 _TOP = 10
 _CHOSEN_FROM = 5
-"""Whole articles in which BM25 counts mentions; published figures count otherwise."""
+"""Whole articles from which BM25's choice is taken."""
 _EARLIER = timedelta(days=6.9)
 """Just after the week's articles before came in, so that what was read then was news too."""
 
@@ -117,7 +117,7 @@ class _Tally:
         for name, options in (("choice", row), ("none of the above", row["nota"])):
             picked = named_most(options["choices"], [*cited, *read])
             self._keep(f"{name} right", picked is not None and picked in options["answer_index"])
-            by_words = _mentioned_most(options["choices"], words.articles(row)[:_CHOSEN_FROM])
+            by_words = named_most(options["choices"], words.articles(row)[:_CHOSEN_FROM])
             self._keep(f"{name} right by BM25", by_words in options["answer_index"])
         if not row["question"].rstrip(" ?:.").endswith("except"):
             said = answer.sentences[0].text if answer.sentences else ""
@@ -150,13 +150,6 @@ class _Tally:
 
     def _keep(self, name: str, hit: bool) -> None:
         self._kept.setdefault(name, []).append(hit)
-
-
-def _mentioned_most(choices: list[str], texts: list[str]) -> int | None:
-    """The choice whose words stand most often in the texts; None if none stands there."""
-    read = " ".join(f" {bare(text)} " for text in texts)
-    counts = [read.count(f" {bare(choice)} ") if bare(choice) else 0 for choice in choices]
-    return counts.index(max(counts)) if any(counts) else None
 
 
 def _any(gold: list[str], texts: list[str]) -> bool:
