@@ -125,3 +125,9 @@ def test_the_gate_of_a_file_knows_where_its_text_lies(
     path.write_text(path.read_text().replace("min_cloze", "min_close"))
     with pytest.raises(ConfigError, match="did you mean min_cloze"):
         read_config(path)
+    path.write_text(path.read_text().replace("min_close", "tasks.town_facts"))
+    with pytest.raises(ConfigError, match=r"gate\.tasks\.town_facts names no figure"):
+        read_config(path)
+    path.write_text('model = "grok-10m"\n')
+    with pytest.raises(ConfigError, match="data is missing"):
+        read_config(path)

@@ -61,8 +61,11 @@ def test_one_gpu_talks_to_nobody() -> None:
 
 
 def test_a_batch_that_cannot_be_dealt_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot be dealt to 7"):
-        plan(Ask(presets()["llama-1b"], 7, 2_048, 8))
+    for gpus, enough in ((7, 14), (200_000, 200_000)):
+        with pytest.raises(ConfigError, match=f"cannot be dealt to {gpus:,}") as refused:
+            plan(Ask(presets()["llama-1b"], gpus, 2_048, 8))
+        assert f"--batch {enough} " in str(refused.value.hint)
+        assert plan(Ask(presets()["llama-1b"], gpus, 2_048, enough)).mfu > 0
 
 
 def test_the_plan_is_told_with_its_errors() -> None:

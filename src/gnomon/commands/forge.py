@@ -118,6 +118,8 @@ def train(
     if launcher == "ray":
         need("ray", extra="cluster")
     log.configure(load().settings.log)
+    if launcher == "local":
+        read.micro(workers)  # what cannot be dealt is told once, and not by each worker
     if launcher == "ray":
         from gnomon.train.elastic import Group
         from gnomon.train.elastic import launch as on_cluster
@@ -162,6 +164,9 @@ def plan(
     network: Annotated[
         float, typer.Option(min=1, help="Gbit/s of one GPU's network card.")
     ] = 400.0,
+    batch: Annotated[
+        int, typer.Option(min=0, help="Samples a step over all GPUs; default: data.batch.")
+    ] = 0,
 ) -> None:
     """Reckon memory, communication, step time and goodput of a run on many GPUs."""
     from gnomon.train.config import read_config
@@ -179,7 +184,7 @@ def plan(
         shape=read.model,
         gpus=gpus,
         sequence=read.data.sequence,
-        batch=read.data.batch,
+        batch=batch or read.data.batch,
         micro=read.data.micro,
         ep=read.machine.ep,
         device=DEVICES[device],

@@ -186,6 +186,19 @@ class RunConfig(_Section):
             )
         return self
 
+    def micro(self, workers: int) -> int:
+        """Samples that each of so many workers computes at once. Raises ConfigError."""
+        batch = self.data.batch
+        micro = min(self.data.micro, batch // workers)
+        if batch % workers or batch // workers % micro:
+            raise ConfigError(
+                f"data.batch ({batch}) cannot be dealt to {workers} workers in parts of "
+                f"{self.data.micro}.",
+                code="train.batch",
+                hint="Make data.batch a multiple of workers × data.micro.",
+            )
+        return micro
+
     def identity(self) -> str:
         """A hash of all that a checkpoint depends on: model, data order and optimizer's state."""
         kept = self.model_dump(
@@ -256,9 +269,14 @@ def _model(given: Any, path: Path) -> Any:
 
 
 def _told(detail: Any) -> str:
-    where = ".".join(map(str, detail["loc"])) or "the whole"
+    where = ".".join(map(str, detail["loc"]))
+    if where.startswith("gate.tasks.") and detail["type"] == "dict_type":
+        return f"{where} names no figure, such as {where}.acc = {detail['input']}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
     if detail["type"] != "extra_forbidden":
-        return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        return f"{where}: {said}" if where else said
     *outer, name = map(str, detail["loc"])
     section: Any = RunConfig
     for part in outer:

@@ -139,14 +139,7 @@ class Run:
             )
         data = config.data
         self.end_id = shards.index.end_id
-        self.micro = min(data.micro, data.batch // world.size)
-        if data.batch % world.size or data.batch // world.size % self.micro:
-            raise ConfigError(
-                f"data.batch ({data.batch}) cannot be dealt to {world.size} workers in parts of "
-                f"{data.micro}.",
-                code="train.batch",
-                hint="Make data.batch a multiple of workers × data.micro.",
-            )
+        self.micro = config.micro(world.size)
         self.windows = Windows(shards, length=data.sequence, batch=data.batch, seed=config.seed)
         need = _STATE_BYTES * config.model.parameters() // world.size
         if need > (have := free_bytes(world)):

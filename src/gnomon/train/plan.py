@@ -96,11 +96,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(ask: Ask) -> Plan:
     """Work it out. Raises ConfigError if batch or experts cannot be dealt."""
-    if ask.batch % ask.gpus and ask.gpus % ask.batch:
+    if ask.batch % ask.gpus:
         raise ConfigError(
-            f"{ask.batch} samples a step cannot be dealt to {ask.gpus} GPUs.",
+            f"{ask.batch:,} samples a step cannot be dealt to {ask.gpus:,} GPUs.",
             code="train.plan",
-            hint="Make data.batch a multiple of the GPUs, or the other way round.",
+            hint=f"Give --batch {-(-ask.batch // ask.gpus) * ask.gpus} or another multiple of the "
+            "GPUs (data.batch), or fewer GPUs.",
         )
     if ask.ep > 1 and (ask.gpus % ask.ep or not ask.shape.experts or ask.shape.experts % ask.ep):
         raise ConfigError(

@@ -12,10 +12,12 @@ from gnomon.clock import Clock
 from gnomon.errors import StoreError
 from gnomon.train.config import RunConfig
 from gnomon.train.data import Windows
+from gnomon.train.evaluate import held_out
 from gnomon.train.launch import launch
 from gnomon.train.loop import Outcome, train
 from gnomon.train.metrics import read_steps
 from gnomon.train.shards import TokenShards
+from gnomon.train.tasks.ask import ready
 
 _STEPS = 2
 
@@ -37,11 +39,16 @@ class Rehearsed:
 
 
 def rehearse(config: RunConfig, clock: Clock, workers: int = 0) -> Rehearsed:
-    """Train two steps of `config`, load what they saved and compare. Raises what a run would.
+    """Train two steps of `config`, load what they saved and compare. Raises what a run would,
+    and what its gate would where its text or tasks are not there.
 
     With 0 workers there are as many as share out the experts, which is one where nobody does.
     """
     workers = workers or config.machine.ep
+    if config.gate.text:
+        held_out(config.gate.text)
+    if config.gate.tasks:
+        ready(list(config.gate.tasks), config.gate.task_folder)
     shards = TokenShards(config.data.tokens)
     shards.verify()
     data = config.data
