@@ -294,7 +294,43 @@ async def test_an_answer_that_was_cut_off_does_not_say_where_the_feed_stands(
     cut = await play.batches(before[-1].cursor)
     assert 0 < len(upserts(cut)) < 6
     assert all(d.text == f"Text of {d.key.rpartition(':')[2]}." for d in upserts(cut))
-    assert all(batch.cursor is None for batch in cut)
+    # The next whole answer brings the rest, and nothing again.
+    whole = await Play(feed.SOURCE, config(server), door, rests=0).batches(cut[-1].cursor)
+    keys = [d.key for d in (*upserts(cut), *upserts(whole))]
+    assert len(keys) == len(set(keys)) == 6
+
+
+async def test_what_came_undated_in_a_cut_answer_is_no_new_version_with_its_date(
+    server: FeedServer, door: Door
+) -> None:
+    scripted = server.feed("/feed")
+    scripted.post(item(0))
+
+    def ahead_of_our_clock() -> None:
+        for n in range(1, 8):
+            scripted.post(item(n, published_at=play.clock.now() + timedelta(minutes=30)))
+        server.misbehave("/feed", "broken_xml")
+
+    play = Play(feed.SOURCE, config(server, interval_s=2_400), door, ahead_of_our_clock)
+    came = upserts(await play.batches())
+    undated = [d for d in came if d.published_at is None]
+    assert undated and len(undated) < 7
+    assert sorted(d.key[-1] for d in came) == list("01234567")
+
+
+async def test_a_clock_that_is_behind_hides_no_loss(server: FeedServer, door: Door) -> None:
+    scripted = server.feed("/feed", window=3)
+    for n in range(3):
+        scripted.post(item(n))
+    play = Play(feed.SOURCE, config(server, interval_s=60), door, rests=0)
+    before = await play.batches()
+    # Twenty minutes passed, and our clock was set back by as much: a minute seems to have.
+    for n in range(3, 12):
+        scripted.post(item(n, published_at=play.clock.now() + timedelta(minutes=n + 5)))
+    again = Play(feed.SOURCE, config(server, interval_s=60), door, rests=0)
+    changes = [c for batch in await again.batches(before[-1].cursor) for c in batch.changes]
+    (gap,) = [change for change in changes if isinstance(change, Gap)]
+    assert gap.start is not None and gap.end is not None and gap.start <= gap.end
 
 
 async def test_answers_that_cannot_be_read_hide_no_loss(server: FeedServer, door: Door) -> None:

@@ -147,6 +147,8 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     """Short hash of key to short hash of content; the last window stands at the end."""
     window: int = 0
     """How many of the last in `seen` were in the window of the last poll."""
+    partly: dict[str, str] = {}
+    """The same for what cut answers brought since: handed over, but no proof against a loss."""
     newest_us: int | None = None
     rhythm: float | None = None
     adaptive_s: float = 3_600.0
@@ -184,8 +186,9 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         """What this window holds that was not handed over yet."""
         present = {d.key for d in documents}
         removed = [key for id in feed.removed if (key := f"{config.name}#{id}") not in present]
+        known = self.seen | self.partly
         return [
-            *(Upsert(d) for d in documents if self.seen.get(short_hash(d.key)) != _content(d)),
+            *(Upsert(d) for d in documents if known.get(short_hash(d.key)) != _content(d)),
             *(Delete(key=key) for key in removed if self.seen.get(short_hash(key)) != _DELETED),
         ]
 
@@ -196,6 +199,11 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         elif isinstance(change, Delete):
             self._remember(change.key, _DELETED)
 
+    def note_part(self, change: Change) -> None:
+        """This change, of an answer that was cut off, is about to be handed over."""
+        if isinstance(change, Upsert):
+            self.partly[short_hash(change.document.key)] = _content(change.document)
+
     def settle(self, validators: Validators, documents: Sequence[Document]) -> None:
         """All of this answer is handed over: do not ask for it again."""
         for document in documents:
@@ -204,16 +212,18 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         for hashed in list(self.seen)[: -self.window - _REMEMBERED]:
             del self.seen[hashed]
         self.validators = validators
+        self.partly.clear()
         dates = _dates(documents)
         self.rhythm = rhythm_s(dates)
         self.newest_us = max(map(to_us, dates), default=self.newest_us)
 
-    def lost(self, documents: Sequence[Document], now: datetime) -> Gap | None:
+    def lost(self, documents: Sequence[Document], now: datetime, *, behind: bool) -> Gap | None:
         """A gap, if the window moved on entirely, and too fast for how often we looked.
 
         A publisher that replaces all entries at once (a daily list) loses nothing by that:
         so either we were away for longer than planned, or the dates of the new entries span
-        less time than passed since the last poll.
+        less time than passed since the last poll. Where our clock is `behind` the publisher's,
+        how long we were away is not known.
         """
         before = list(self.seen)[-self.window :] if self.window else []
         present = {short_hash(d.key) for d in documents}
@@ -223,13 +233,13 @@ class _Memory(msgspec.Struct, omit_defaults=True):
         away_s = (now - polled).total_seconds()
         dates = sorted(set(_dates(documents)))
         outrun = len(dates) >= 3 and away_s > (dates[-1] - dates[0]).total_seconds()
-        if not outrun and away_s <= 2 * self.planned_s:
+        if not outrun and 0 <= away_s <= 2 * self.planned_s and not behind:
             return None
         return Gap(
             reason="The feed moved on by its whole window between two polls; "
             "entries in between may be missing.",
-            start=polled,
-            end=dates[0] if dates and polled < dates[0] < now else now,
+            start=min(polled, now),
+            end=dates[0] if dates and polled < dates[0] < now else max(polled, now),
         )
 
     def _remember(self, key: str, content: str) -> None:
@@ -273,9 +283,11 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
             # Not where the feed stands: what the rest would have held must not count as seen.
             trouble = "the answer was cut off; the entries that came are kept"
             part = memory.changes(feed, documents, ctx.config)
+            for change in part:
+                memory.note_part(change)
             if settings.full_text:
                 part = [await _with_full_text(ctx, change) for change in part]
-            yield Batch(tuple(part))
+            yield Batch(tuple(part), memory.cursor())
         elif changed:
             pending = _pending(ctx, memory, answer.response, feed, documents, now)
             size = _BATCH_PAGES if settings.full_text else _BATCH_ENTRIES
@@ -374,7 +386,7 @@ def _pending(
             Notice(code="source.moved", text=f"The feed moved to {response.permanent_url}.")
         )
         memory.move(response.permanent_url)
-    gap = memory.lost(documents, now)
+    gap = memory.lost(documents, now, behind=bool(feed.notes.get("date.future")))
     if gap is not None:
         pending.append(gap)
     return pending + memory.changes(feed, documents, ctx.config)
