@@ -24,7 +24,7 @@ _FOLDER = "realtimeqa-2022-2023"
 _YEARS = "2022,2023"
 _TOP = 10
 _CHOSEN_FROM = 5
-"""Whole articles from which BM25's choice is taken."""
+"""Whole articles from which a choice is taken, of Gnomon's ranking as of BM25's."""
 _EARLIER = timedelta(days=6.9)
 """Just after the week's articles before came in, so that what was read then was news too."""
 
@@ -115,10 +115,15 @@ class _Tally:
             self._keep("answer in what is cited, of answered", _any(gold, cited))
         self._keep("answer in the first sentence", _any(gold, cited[:1]))
         for name, options in (("choice", row), ("none of the above", row["nota"])):
-            picked = named_most(options["choices"], [*cited, *read])
-            self._keep(f"{name} right", picked is not None and picked in options["answer_index"])
-            by_words = named_most(options["choices"], words.articles(row)[:_CHOSEN_FROM])
-            self._keep(f"{name} right by BM25", by_words in options["answer_index"])
+            right = options["answer_index"]
+            articles = [words.texts.get(url, "") for url in urls[:_CHOSEN_FROM]]
+            theirs = words.articles(row)[:_CHOSEN_FROM]
+            for by, texts in (
+                ("", articles),
+                (" by BM25", theirs),
+                (" by its passages", [*cited, *read]),
+            ):
+                self._keep(f"{name} right{by}", named_most(options["choices"], texts) in right)
         if not row["question"].rstrip(" ?:.").endswith("except"):
             said = answer.sentences[0].text if answer.sentences else ""
             self._keep("exact match", any(bare(said) == bare(g) for g in gold if said))
