@@ -15,8 +15,9 @@ from collections.abc import Set
 from gnomon.answer.base import Plan
 from gnomon.answer.bearing import deed, means, measured
 from gnomon.answer.check import Embed
+from gnomon.answer.premise import nearly
 from gnomon.answer.synonyms import others
-from gnomon.answer.words import content, stem, stems
+from gnomon.answer.words import stem, stems
 
 _QUANTITY = re.compile(
     r"\b(?:what|which)\s(?:(?:is|was|were|are)\s)?(?:(?:the|a|an)\s)?(?:\w+\s){0,2}?"
@@ -121,14 +122,8 @@ def told(word: str, text: str, held: Set[str], embed: Embed | None) -> bool:
         own in held
         or bool((means(own) | others(own)) & held)
         or bool(own not in _MONEY and measured([own], text))
-        or _like(word, text, embed)
+        or nearly(word, text, embed, least=_LIKE)
     )
-
-
-def _like(word: str, text: str, embed: Embed | None) -> bool:
-    others = list(dict.fromkeys(w.text.lower() for w in content(text)))
-    vectors = embed([word.lower(), *others]) if embed is not None and others else None
-    return vectors is not None and bool((vectors[1:] @ vectors[0]).max() >= _LIKE)
 
 
 def came_out(asked: Plan, text: str) -> bool:

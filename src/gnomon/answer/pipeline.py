@@ -213,10 +213,13 @@ class Answerer:
 
     def _likely(self, asked: Plan, evidence: Evidence) -> list[Candidate]:
         """The sentences that are likely to answer, best first."""
-        ranked = ExtractiveWriter(
+        return [c for c in self._ranked(asked, evidence) if c.likelihood >= ANSWER_FROM]
+
+    def _ranked(self, asked: Plan, evidence: Evidence) -> list[Candidate]:
+        """All that could be quoted, by words and their vectors alone, best first."""
+        return ExtractiveWriter(
             clock=self._clock, embed=self._index.embed, weights=evidence.weights
         ).rank(asked, evidence.passages)
-        return [c for c in ranked if c.likelihood >= ANSWER_FROM]
 
     def _goes_on(self, asked: Plan, own: Plan, evidence: Evidence) -> bool:
         """Whether what answers speaks of what was asked before, and not of the question alone."""
@@ -368,9 +371,7 @@ class Answerer:
 
     def _closest(self, asked: Plan, evidence: Evidence) -> Citation | None:
         """The sentence that comes nearest, to be shown where there is no answer."""
-        ranked = ExtractiveWriter(
-            clock=self._clock, embed=self._index.embed, weights=evidence.weights
-        ).rank(asked, evidence.passages)
+        ranked = self._ranked(asked, evidence)
         if not ranked:
             return None
         passage, span = evidence.passages[ranked[0].passage], ranked[0].span

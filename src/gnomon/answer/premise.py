@@ -212,8 +212,8 @@ def _parts(clause: str) -> tuple[set[str], Word] | None:
     return subject, verbs[-1]
 
 
-def nearly(word: str, text: str, embed: Embed | None) -> bool:
-    """Whether a word of `text` means nearly what `word` does."""
+def nearly(word: str, text: str, embed: Embed | None, *, least: float = _NEAR) -> bool:
+    """Whether a word of `text` means nearly what `word` does: by a cosine of at least `least`."""
     others = list(dict.fromkeys(w.text.lower() for w in content(text)))
     vectors = embed([word.lower(), *others]) if embed is not None and others else None
-    return vectors is not None and bool((vectors[1:] @ vectors[0]).max() >= _NEAR)
+    return vectors is not None and bool((vectors[1:] @ vectors[0]).max() >= least)

@@ -21,7 +21,7 @@ Sense: TypeAlias = Literal["since", "until", "during", "between"]
 
 _DAY = timedelta(days=1)
 _MAX_WORDS = 6
-_UNITS = {
+UNITS = {
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
     "day": _DAY,
@@ -189,7 +189,7 @@ def _spread(moment: datetime, period: str, said: str) -> tuple[datetime, datetim
     """From when to when a time lasts; what happens on a day is reported until the next one ends."""
     ago = _AGO.search(said)
     if ago is not None:
-        unit = next((u for name, u in _UNITS.items() if name in said.lower()), None)
+        unit = next((u for name, u in UNITS.items() if name in said.lower()), None)
         if unit is None:
             unit = timedelta(hours=1) if period == "time" else _DAY
         if unit >= _DAY:

@@ -25,13 +25,6 @@ _OFFSETS_H = {
     "eest": 3, "msk": 3, "ist": 5.5, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "brt": -3,
     "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
 }  # fmt: skip
-_UNITS = {
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": _DAY,
-    "week": timedelta(weeks=1),
-    "month": timedelta(days=30),
-}
 _PARTS_H = {
     "morning": (5, 12), "afternoon": (12, 18), "evening": (17, 24), "night": (18, 30),
     "fruh": (5, 12), "morgen": (5, 12), "vormittag": (8, 12), "mittag": (11, 14),
@@ -217,7 +210,7 @@ def _moment(match: re.Match[str], now: datetime) -> datetime | None:
         return _iso(got["iso"], now, end=True)
     if got.get("unit"):
         count = int(got["count"]) if got["count"].isdigit() else 1
-        return _back(now, count * _UNITS[got["unit"].lower()])
+        return _back(now, count * times.UNITS[got["unit"].lower()])
     day = _day(got["day"], now) if got.get("day") else _midnight(now)
     if day is None:
         return None
@@ -389,7 +382,7 @@ def _spell(text: str, now: datetime) -> When | None:
         if start is not None and start <= now:
             return When(text, None, start, None, range(match.start(), match.end()))
     if match := _LAST.search(text):
-        start = _back(now, int(match["count"] or 1) * _UNITS[match["unit"].lower()])
+        start = _back(now, int(match["count"] or 1) * times.UNITS[match["unit"].lower()])
         if start is not None:
             return When(text, None, start, None, range(match.start(), match.end()))
     return None
