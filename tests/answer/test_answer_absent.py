@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,9 +26,15 @@ def asked(text: str) -> Plan:
 
 def answers(question: str, *texts: str) -> list[str]:
     """What is quoted, from documents ten minutes apart."""
+    began = NOW - timedelta(hours=2)
+    moments = {text: began + i * timedelta(minutes=10) for i, text in enumerate(texts)}
+    return quoted(question, moments)
+
+
+def quoted(question: str, moments: Mapping[str, datetime]) -> list[str]:
+    """What is quoted, from a document for each text, published at its moment."""
     passages = []
-    for i, text in enumerate(texts):
-        moment = NOW - timedelta(hours=2) + i * timedelta(minutes=10)
+    for i, (text, moment) in enumerate(moments.items()):
         document = Document(
             key=f"herald:{i}", source="herald", kind="article", text=text,
             published_at=moment, observed_at=moment,
@@ -234,27 +241,12 @@ def test_how_many_watched_one_match_is_not_told_by_another() -> None:
 
 
 def test_what_said_no_before_it_turned_is_not_told_beside_the_yes() -> None:
-    moment = NOW - timedelta(days=2)
-    texts = {"Bins will not be emptied until further notice.": moment}
-    texts |= {"The bins are emptied again from today.": NOW - timedelta(hours=1)}
-    passages = []
-    for i, (text, at) in enumerate(texts.items()):
-        document = Document(
-            key=f"herald:{i}", source="herald", kind="article", text=text,
-            published_at=at, observed_at=at,
-        )  # fmt: skip
-        passages.append(
-            Passage(
-                document=document, start=0, end=len(text), text=text, score=1.0,
-                origin=document.key,
-            )
-        )  # fmt: skip
-    question = Question(text="Are the bins emptied?")
-    drafts = ExtractiveWriter(clock=ManualClock(NOW)).choose(
-        question, asked(question.text), passages
-    )
+    texts = {
+        "Bins will not be emptied until further notice.": NOW - timedelta(days=2),
+        "The bins are emptied again from today.": NOW - timedelta(hours=1),
+    }
 
-    assert [d.text for d in drafts] == ["The bins are emptied again from today."]
+    assert quoted("Are the bins emptied?", texts) == ["The bins are emptied again from today."]
 
 
 def test_that_it_is_over_does_not_say_why_it_was() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gnomon.answer.base import Plan, Question
+from gnomon.answer.rank import admitted
 from gnomon.answer.retrieve import Evidence
 from gnomon.answer.stories import WINDOW, reported
 from gnomon.answer.words import Word, fold
@@ -85,13 +86,8 @@ def survey(
         as_of=asked.as_of,
         since=max(since, question.since) if question.since else since,
         until=min(until, question.until) if question.until else until,
-        sources=question.sources,
-        kinds=question.kinds,
-        langs=question.langs,
-        authors=question.authors,
-        domains=question.domains,
-        not_domains=question.not_domains,
     )
+    among = admitted(question, among)
     spoken = _ASKS.search(_plain(question.text))
     lang = (spoken.lastgroup or "") if spoken else ""
     found = reported(record, index, until, among, limit=_STORIES, lang=lang)

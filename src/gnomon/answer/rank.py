@@ -147,13 +147,8 @@ def _search(
         recency=asked.recency,
         half_life_s=asked.half_life_s,
         newest_first=browsing,
-        sources=question.sources,
-        kinds=question.kinds,
-        langs=question.langs,
-        authors=question.authors,
-        domains=question.domains,
-        not_domains=question.not_domains,
     )
+    query = admitted(question, query)
     hits = {hit.seq: hit for hit in _hits(index, query, question.within)}
     if not browsing and asked.recency > _CROWDS_FROM:
         # Much newness can crowd out the older document that alone speaks of the matter.
@@ -249,6 +244,19 @@ def _coverage(found: Sequence[Found], asked: Plan) -> float:
             for f in found[:10]
         ),
         default=0.0,
+    )
+
+
+def admitted(question: Question, query: Query) -> Query:
+    """`query` with what the question admits as evidence."""
+    return structs.replace(
+        query,
+        sources=question.sources,
+        kinds=question.kinds,
+        langs=question.langs,
+        authors=question.authors,
+        domains=question.domains,
+        not_domains=question.not_domains,
     )
 
 
