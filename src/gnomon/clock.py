@@ -39,8 +39,12 @@ def is_day(moment: datetime) -> bool:
 
 def in_words(claimed: datetime) -> str:
     """A claimed moment as texts tell it: its day alone where no more is known of it."""
-    moment = claimed.astimezone(UTC)
-    return f"{moment:%Y-%m-%d}" if is_day(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"{claimed.astimezone(UTC):%Y-%m-%d}" if is_day(claimed) else in_utc(claimed)
+
+
+def in_utc(moment: datetime) -> str:
+    """A moment that we saw or were asked for as texts tell it, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def zone_of(name: str) -> tzinfo:

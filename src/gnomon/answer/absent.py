@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
+from functools import lru_cache
+from typing import Literal
 
 from gnomon.answer.base import Plan
 from gnomon.answer.bearing import deed, means, measured
@@ -128,18 +130,17 @@ def told(word: str, text: str, held: Set[str], embed: Embed | None) -> bool:
 
 def came_out(asked: Plan, text: str) -> bool:
     """False where an outcome is asked for and `text` tells none."""
-    question = asked.focus or asked.search_text
-    if _ATTENDED.search(question):
+    asks = _of_outcome(asked.focus or asked.search_text)
+    if asks == "attended":
         return not _OPEN.search(text)
-    return not _OUTCOME.search(question) or _over(text)
+    return not asks or _over(text)
 
 
 def outcome(asked: Plan, text: str) -> frozenset[str]:
     """The terms of a question for an outcome that `text` answers by telling one."""
-    question = asked.focus or asked.search_text
     if _SCORE.intersection(asked.terms) and _SCORELINE.search(text):
         return _SCORE.intersection(asked.terms)
-    if not _OUTCOME.search(question) or not _over(text):
+    if _of_outcome(asked.focus or asked.search_text) != "outcome" or not _over(text):
         return frozenset()
     words_for = _BY_BALLOT if _BALLOT.search(text) else _BY_RESULT
     return words_for.intersection(asked.terms)
@@ -148,9 +149,16 @@ def outcome(asked: Plan, text: str) -> frozenset[str]:
 def matter(asked: Plan) -> frozenset[str]:
     """Of what an outcome is asked for: the terms of `the dog tax` in "the vote on the dog tax"."""
     question = (asked.focus or asked.search_text).rstrip(" ?.!")
-    asks = _OUTCOME.search(question) or _ATTENDED.search(question)
-    found = _MATTER.search(question) if asks else None
+    found = _MATTER.search(question) if _of_outcome(question) else None
     return frozenset(stems(found["matter"]).intersection(asked.terms)) if found else frozenset()
+
+
+@lru_cache(maxsize=64)
+def _of_outcome(question: str) -> Literal["", "outcome", "attended"]:
+    """Whether a question asks how something came out, or how many saw it. Asked per sentence."""
+    if _ATTENDED.search(question):
+        return "attended"
+    return "outcome" if _OUTCOME.search(question) else ""
 
 
 def _over(text: str) -> bool:

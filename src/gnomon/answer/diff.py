@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from gnomon.answer.check import disagrees
 from gnomon.answer.facts import moments, numbers
 from gnomon.answer.plan import plan
 from gnomon.answer.words import plain, stems
-from gnomon.clock import Clock, Ids
+from gnomon.clock import Clock, Ids, in_utc
 from gnomon.errors import ContentError
 from gnomon.record.base import Life, Record
 from gnomon.types import Answer, Citation
@@ -118,7 +118,7 @@ class Differ:
         until = end or now
         if start >= until:
             raise ContentError(
-                f"{_shown(start)} is not before {_shown(until)}: there is nothing between them.",
+                f"{in_utc(start)} is not before {in_utc(until)}: there is nothing between them.",
                 code="diff.order",
                 hint="Give the earlier moment first.",
             )
@@ -234,7 +234,7 @@ class Differ:
                 before=old,
                 after=rival,
                 cause=cause,
-                note=f"The earlier source was deleted; noticed {_shown(gone.at)}.",
+                note=f"The earlier source was deleted; noticed {in_utc(gone.at)}.",
             )
         return ClaimChange(
             status="gone",
@@ -328,7 +328,7 @@ def _published(citation: Citation) -> Cause:
 def _summary(
     changes: Sequence[ClaimChange], before: Answer, after: Answer, start: datetime, end: datetime
 ) -> str:
-    between = f"between {_shown(start)} and {_shown(end)}"
+    between = f"between {in_utc(start)} and {in_utc(end)}"
     if before.abstained and after.abstained:
         found = any(c.status == "new" for c in changes)
         if not found:
@@ -340,7 +340,3 @@ def _summary(
     told = ", ".join(f"{n} {words[s]}" for s, n in counts.items() if n)
     noun = "statement" if sum(counts.values()) == 1 else "statements"
     return f"{sum(counts.values())} {noun} {between}: {told}."
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

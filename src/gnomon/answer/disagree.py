@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -23,7 +23,7 @@ from gnomon.answer.layout import block_at
 from gnomon.answer.reliability import trusted
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import stems
-from gnomon.clock import in_words
+from gnomon.clock import in_utc, in_words
 from gnomon.types import Citation, Document, Passage, Superseded
 
 _SAYS_SAME = 0.6
@@ -157,14 +157,14 @@ def was(superseded: Superseded) -> str:
     """A replaced statement in a sentence: was …, until …"""
     c = superseded.citation
     return (
-        f"Until {_shown(superseded.until)} it was: “{_cut(superseded.text)}” "
+        f"Until {in_utc(superseded.until)} it was: “{_cut(superseded.text)}” "
         f"({_site(c)}, {_stamp(c)})."
     )
 
 
 def outdated(sentence: str, until: datetime) -> str:
     """That a sentence of the answer no longer stands."""
-    return f"“{_cut(sentence)}” stood until {_shown(until)}: a newer report says otherwise."
+    return f"“{_cut(sentence)}” stood until {in_utc(until)}: a newer report says otherwise."
 
 
 def _statements(index: int, passage: Passage) -> list[Statement]:
@@ -225,11 +225,7 @@ def _site(citation: Citation) -> str:
 def _stamp(citation: Citation) -> str:
     if citation.published_at is not None:
         return in_words(citation.published_at)
-    return f"undated, first seen {_shown(citation.observed_at)}" if citation.observed_at else "?"
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"undated, first seen {in_utc(citation.observed_at)}" if citation.observed_at else "?"
 
 
 def _cut(text: str) -> str:

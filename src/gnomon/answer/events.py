@@ -18,6 +18,7 @@ from gnomon.answer.base import Plan, Question
 from gnomon.answer.bearing import comes
 from gnomon.answer.rank import time_of
 from gnomon.answer.words import content, stems, words
+from gnomon.clock import in_utc
 from gnomon.index.base import Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Document
@@ -85,7 +86,7 @@ def dated(question: Question, asked: Plan, record: Record, index: Index) -> Plan
     moment = time_of(first)
     bound = "since" if event.sense == "since" else "before"
     note = (
-        f"“{event.said}” was read as {bound} {moment:%Y-%m-%d %H:%M} UTC, when {first.source} "
+        f"“{event.said}” was read as {bound} {in_utc(moment)}, when {first.source} "
         f"told of it{f': “{first.title}”' if first.title else ''}."
     )
     asked = _without(asked, event)

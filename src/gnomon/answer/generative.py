@@ -22,7 +22,7 @@ from gnomon.answer.base import Draft, Plan, Question
 from gnomon.answer.rank import time_of
 from gnomon.answer.text import Span, sentences
 from gnomon.answer.words import content, words
-from gnomon.clock import in_words
+from gnomon.clock import in_utc, in_words
 from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.types import Passage, Usage
 
@@ -178,7 +178,7 @@ def compose(question: Question, plan: Plan, passages: Sequence[Passage]) -> Gene
         for t in question.history[-_MAX_TURNS:]
     ]
     wishes = [f"Wishes about form: {_cut(question.instructions)}"] if question.instructions else []
-    moment = [f"Answer as of {plan.as_of:%Y-%m-%d %H:%M} UTC."] if plan.as_of else []
+    moment = [f"Answer as of {in_utc(plan.as_of)}."] if plan.as_of else []
     ask = "\n".join([*earlier, *moment, *wishes, f"Question: {question.text}"])
     return GenerateRequest(
         messages=(

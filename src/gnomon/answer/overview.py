@@ -17,6 +17,7 @@ from gnomon.answer.rank import admitted
 from gnomon.answer.retrieve import Evidence
 from gnomon.answer.stories import WINDOW, reported
 from gnomon.answer.words import Word, fold
+from gnomon.clock import in_utc
 from gnomon.index.base import Index, Query
 from gnomon.record.base import Record
 from gnomon.types import Passage
@@ -110,7 +111,7 @@ def survey(
     documents = sum(told.story.documents for told in found)
     return Evidence(
         passages=tuple(passages),
-        notes=(f"What is told most since {since:%Y-%m-%d %H:%M} UTC, in {documents} documents.",),
+        notes=(f"What is told most since {in_utc(since)}, in {documents} documents.",),
         hits=documents,
         surveyed=True,
     )

@@ -21,8 +21,9 @@ from gnomon.answer.base import (
     Retrieved,
     Writer,
 )
+from gnomon.answer.candidates import Candidate
 from gnomon.answer.desk import Desk
-from gnomon.answer.extractive import ANSWER_FROM, Candidate, ExtractiveWriter
+from gnomon.answer.extractive import ANSWER_FROM, ExtractiveWriter
 from gnomon.answer.followups import follow_ups
 from gnomon.answer.generative import GenerativeWriter
 from gnomon.answer.myself import of_itself
@@ -130,8 +131,7 @@ class Answerer:
         laps = _Laps(self._clock)
         now = self._clock.now()
         clean(question.text)  # what is no question is refused before anything is read
-        question = asked_of(question, self._source_states(question.as_of))
-        asked = await asyncio.to_thread(self._plan, question, now)
+        question, asked = await asyncio.to_thread(self._understood, question, now)
         laps.mark("plan")
         yield Planned(plan=asked)
 
@@ -199,6 +199,11 @@ class Answerer:
         for stage, took_ms in laps.took_ms.items():
             ANSWER_LATENCY.labels(stage).observe(took_ms / 1_000)
         yield Finished(answer=answer)
+
+    def _understood(self, question: Question, now: datetime) -> tuple[Question, Plan]:
+        """The question with the sources that it names as a filter, and its plan."""
+        question = asked_of(question, self._source_states(question.as_of))
+        return question, self._plan(question, now)
 
     def _plan(self, question: Question, now: datetime) -> Plan:
         """How the question is understood, its events dated by the record."""
@@ -362,8 +367,7 @@ class Answerer:
         def tells(text: str) -> list[str]:
             """The sentences that the record answers with, best first."""
             other = narrowed_by_words(structs.replace(question, text=text, history=(), given=()))
-            other = asked_of(other, self._source_states(other.as_of))
-            asked = self._plan(other, now)
+            other, asked = self._understood(other, now)
             found, _ = self._read(other, asked, now)
             return [c.text for c in self._likely(asked, found)]
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from gnomon.answer import overview
 from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import kindred
 from gnomon.answer.leaning import lean
-from gnomon.answer.when import REPORTED, shown, when
+from gnomon.answer.when import REPORTED, when
 from gnomon.answer.words import Word, content, fold, stem, words
-from gnomon.clock import in_zone
+from gnomon.clock import in_utc, in_zone
 from gnomon.errors import ContentError
 
 MAX_QUESTION_CHARS = 4_000
@@ -285,7 +285,7 @@ def narrowed(question: Question) -> str:
         if values
     ]
     if question.since:
-        parts.append(f"since {shown(question.since.astimezone(UTC))}")
+        parts.append(f"since {in_utc(question.since)}")
     if question.until:
-        parts.append(f"before {shown(question.until.astimezone(UTC))}")
+        parts.append(f"before {in_utc(question.until)}")
     return f"Only this was searched: {'; '.join(parts)}." if parts else ""

@@ -11,7 +11,7 @@ from gnomon.answer.base import Plan, Question
 from gnomon.answer.context import heading
 from gnomon.answer.plan import narrowed
 from gnomon.answer.words import content, stems
-from gnomon.clock import in_words
+from gnomon.clock import in_utc, in_words
 from gnomon.models.base import ModelState
 from gnomon.record.base import Record
 from gnomon.types import Citation, Freshness, Passage, SourceState
@@ -90,7 +90,7 @@ def undated(cited: Sequence[Citation]) -> str:
         return ""
     seen = max((c.observed_at for c in without.values() if c.observed_at), default=None)
     numbers = ", ".join(f"[{c.number}]" for c in without.values())
-    first = f", first seen {_shown(seen)}" if seen else ""
+    first = f", first seen {in_utc(seen)}" if seen else ""
     verb = "bears" if len(without) == 1 else "bear"
     return f"{numbers} {verb} no date{first}: how new it is cannot be told."
 
@@ -167,14 +167,9 @@ def _losses(question: Question, asked: Plan, record: Record, now: datetime) -> l
         if question.sources and source not in question.sources:
             continue
         if (gap.start or at) < end and (gap.end or at) >= start:
-            notes.append(
-                f"{source} lost what came between {_shown(gap.start)} and "
-                f"{_shown(gap.end or at)}: {gap.reason}"
-            )
+            since = in_utc(gap.start) if gap.start else "its beginning"
+            until = in_utc(gap.end or at)
+            notes.append(f"{source} lost what came between {since} and {until}: {gap.reason}")
     if len(notes) > _MAX_GAPS:
         notes[_MAX_GAPS:] = [f"{len(notes) - _MAX_GAPS} more losses lie in that time."]
     return notes
-
-
-def _shown(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "its beginning"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from gnomon.clock import in_utc
 from gnomon.ingest.health import TROUBLE, Health, moment
 from gnomon.record.base import SourceStats
 from gnomon.types import Notice, SourceConfig, SourceState
@@ -74,7 +75,7 @@ def state_as_of(
         type=config.type,
         title=config.title,
         state=state,
-        text=f"As of {as_of:%Y-%m-%d %H:%M} UTC: {seen}.{text}",
+        text=f"As of {in_utc(as_of)}: {seen}.{text}",
         last_seen_at=newest,
         last_document_at=newest,
         lag_s=_lag_s(stats),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -15,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gnomon.answer.threads import Conversation, Stored
-from gnomon.clock import to_us
+from gnomon.clock import in_utc, to_us
 from gnomon.serve.ask import answer_json
 from gnomon.serve.compose import inert, is_web, saved_url
 from gnomon.serve.errors import ApiError, bad_request, shown
@@ -152,8 +151,8 @@ def markdown(conversation: Conversation, answers: Sequence[Stored], here: str) -
     lines = [f"# {inert(conversation.title)}", ""]
     for stored in answers:
         answer = stored.answer
-        when = f" as of {_minute(answer.as_of)}" if answer.as_of else ""
-        lines += [f"## {inert(answer.question)}", "", f"*{_minute(answer.created_at)}{when}*", ""]
+        when = f" as of {in_utc(answer.as_of)}" if answer.as_of else ""
+        lines += [f"## {inert(answer.question)}", "", f"*{in_utc(answer.created_at)}{when}*", ""]
         for sentence in answer.sentences:
             numbers = "".join(f"[{n}]" for n in sentence.citations)
             lines.append(f"- {inert(sentence.text)} {numbers}{_MARKS[sentence.verdict.kind]}")
@@ -170,15 +169,11 @@ def markdown(conversation: Conversation, answers: Sequence[Stored], here: str) -
             title = inert(citation.title or citation.key)
             lines.append(
                 f"[{citation.number}] “{inert(citation.quote)}” {title}, "
-                f"{inert(citation.source)}, {_minute(dated) if dated else 'undated'}: <{link}>  "
+                f"{inert(citation.source)}, {in_utc(dated) if dated else 'undated'}: <{link}>  "
             )
         lines += [f"> {inert(note)}" for note in answer.notes]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _minute(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
 async def _own(request: Request, id: str) -> tuple[Conversation, Sequence[Stored]]:

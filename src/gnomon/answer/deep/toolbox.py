@@ -22,7 +22,7 @@ from gnomon.answer.generative import FENCE, best_quote, fenced
 from gnomon.answer.pages import Pages, cut, links_in
 from gnomon.answer.retrieve import citation
 from gnomon.answer.support import Read
-from gnomon.clock import in_words
+from gnomon.clock import in_utc, in_words
 from gnomon.errors import GnomonError, StoreError
 from gnomon.models.base import Message, Tool, ToolCall
 from gnomon.record.base import Record
@@ -109,7 +109,7 @@ class Toolbox:
         rules = (resources.files("gnomon.answer") / "prompts" / PROMPT).read_text("utf-8")
         asked = f"Question: {self._run.question}"
         if self._run.as_of is not None:
-            asked += f"\nAs of {self._run.as_of:%Y-%m-%d %H:%M} UTC."
+            asked += f"\nAs of {in_utc(self._run.as_of)}."
         if self._run.notebook:
             noted = "\n".join(f"- {fenced(f.text)}" for f in self._run.notebook)
             asked += f"\nIn the notebook already:\n{FENCE} BEGIN\n{noted}\n{FENCE} END"
