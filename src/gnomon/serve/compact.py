@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from gnomon.answer.base import Turn
 from gnomon.serve.conversation import converse
+from gnomon.serve.earlier import items_before
 from gnomon.serve.errors import bad_request
-from gnomon.serve.exchange import items_before
 from gnomon.serve.own import asked_entry
 from gnomon.serve.people import identity_of
 from gnomon.serve.sealing import KIND, sealed, shortened, unpacked

@@ -19,9 +19,8 @@ from gnomon.clock import Clock, zone_of
 from gnomon.errors import GnomonError
 from gnomon.models.base import Message, ToolCall
 from gnomon.serve.calling import Functions, client_functions
-from gnomon.serve.compose import Composer, citation_url
+from gnomon.serve.compose import Composer
 from gnomon.serve.conversation import (
-    MAX_TURNS,
     Conversation,
     converse,
     documents_of,
@@ -30,8 +29,9 @@ from gnomon.serve.conversation import (
     mode_of,
     question_text,
 )
-from gnomon.serve.errors import ApiError, bad_request, shown, told
-from gnomon.serve.files import keys_within, members, results_of
+from gnomon.serve.earlier import answers_earlier_calls, history, items_before
+from gnomon.serve.errors import bad_request, told
+from gnomon.serve.files import keys_within, members
 from gnomon.serve.forms import Form, fill, form_of
 from gnomon.serve.moments import moment
 from gnomon.serve.narrowing import Narrowing, narrow
@@ -39,13 +39,13 @@ from gnomon.serve.own import asked_entry
 from gnomon.serve.remembering import WRITER as REMEMBERED
 from gnomon.serve.remembering import Remembering
 from gnomon.serve.sealing import unpacked
+from gnomon.serve.search_item import SearchItem
 from gnomon.serve.services import Services
 from gnomon.serve.sse import event
 from gnomon.serve.tools.loop import Deciding
 from gnomon.serve.tools.results import notes_on
 from gnomon.serve.tools.start import ready
 from gnomon.serve.tools.wishes import Door, Wishes, echoed, read_wishes
-from gnomon.serve.wire import json_text
 from gnomon.types import Answer, Usage
 
 
@@ -172,14 +172,16 @@ class Exchange:
         meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
         if body.previous_response_id:
-            earlier = await asyncio.to_thread(_history, services, body.previous_response_id, owner)
+            earlier = await asyncio.to_thread(history, services, body.previous_response_id, owner)
         if isinstance(body.input, str):
             text = question_text(body.input, asked_in)
             said = Conversation(question=text, messages=(Message(role="user", content=text),))
         else:
-            items = body.input
-            if body.previous_response_id and _answers_earlier_calls(items):
-                before = await asyncio.to_thread(_items, services, body.previous_response_id, owner)
+            items, before_it = body.input, body.previous_response_id
+            if before_it and answers_earlier_calls(items):
+                before = await asyncio.to_thread(
+                    items_before, services, body.previous_response_id, owner
+                )
                 items, earlier = [*before, *items], ()
             said = converse(unpacked(services, items, owner, asked_in), param=asked_in)
         wishes = await ready(
@@ -290,13 +292,13 @@ class Exchange:
                 return
             returned = (*self._question.given, *deciding.documents)
             self._question = msgspec.structs.replace(self._question, given=returned)
-        search: _Search | None = None
+        search: SearchItem | None = None
         message: dict[str, Any] | None = None
         pipeline = self._asker.answer(self._question)
         async with aclosing(pipeline) as steps:  # type: ignore[type-var]
             async for step in steps:
                 if isinstance(step, Planned) and search is None and self._searches:
-                    search = _Search(
+                    search = SearchItem(
                         self._searches,
                         self._services.ids.new("ws"),
                         step,
@@ -571,99 +573,6 @@ class Exchange:
         ]
 
 
-_SEARCHES = {"web": "web_search_call", "x": "x_search_call", "files": "file_search_call"}
-
-
-class _Search:
-    """A search as a client sees it: one item, from begun to completed."""
-
-    def __init__(
-        self,
-        kind: str,
-        id: str,
-        planned: Planned,
-        base_url: str,
-        *,
-        files: Mapping[str, str],
-        show: bool,
-    ) -> None:
-        self._base_url = base_url
-        self._files = files
-        self._show = show
-        self._query = planned.plan.search_text
-        self._prefix = f"response.{_SEARCHES[kind]}"
-        if kind == "files":
-            self._item: dict[str, Any] = {
-                "id": id,
-                "type": "file_search_call",
-                "queries": [self._query],
-                "results": None,
-            }
-        elif kind == "web":
-            self._item = {
-                "id": id,
-                "type": "web_search_call",
-                "action": {"type": "search", "query": self._query, "sources": []},
-            }
-        else:
-            self._item = {
-                "id": id,
-                "type": "x_search_call",
-                "call_id": f"xs_call_{id}",
-                "name": "x_keyword_search",
-                "arguments": json_text({"query": self._query}),
-            }
-
-    def begin(self, index: int) -> list[tuple[str, dict[str, Any]]]:
-        place = {"item_id": self._item["id"], "output_index": index}
-        item = self._item | {"status": "in_progress"}
-        return [
-            ("response.output_item.added", {"output_index": index, "item": item}),
-            (f"{self._prefix}.in_progress", place),
-            (f"{self._prefix}.searching", place),
-        ]
-
-    def end(
-        self, index: int, found: Retrieved
-    ) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-        done = self._item | {"status": "completed"}
-        if "queries" in done and self._show:
-            done["results"] = results_of(found, self._files)
-        if "action" in done:
-            urls = dict.fromkeys(citation_url(c, self._base_url) for c in found.citations)
-            sources = [{"type": "url", "url": url} for url in urls]
-            done["action"] = done["action"] | {"sources": sources}
-        return done, [
-            (
-                f"{self._prefix}.completed",
-                {"item_id": self._item["id"], "output_index": index},
-            ),
-            ("response.output_item.done", {"output_index": index, "item": done}),
-        ]
-
-
-def _history(services: Services, previous_id: str, owner: str) -> tuple[Turn, ...]:
-    _must_be_stored(services, previous_id, owner)
-    return tuple(services.threads.history(previous_id, owner))
-
-
-def items_before(services: Services, previous_id: str, owner: str) -> list[dict[str, Any]]:
-    """What was said up to and with a stored response, oldest first. Raises ApiError 400."""
-    _must_be_stored(services, previous_id, owner)
-    return _items(services, previous_id, owner)
-
-
-def _must_be_stored(services: Services, previous_id: str, owner: str) -> None:
-    if services.threads.get(previous_id, owner) is None:
-        raise ApiError(
-            400,
-            f"previous_response_id = {shown(previous_id)} names no stored response.",
-            code="previous_response_not_found",
-            param="previous_response_id",
-            hint="Responses made with store=false cannot be continued.",
-        )
-
-
 def _in_parts(item: Mapping[str, Any]) -> dict[str, Any]:
     """An input item as OpenAI stores it: the text of a message in parts."""
     content = item.get("content")
@@ -672,34 +581,6 @@ def _in_parts(item: Mapping[str, Any]) -> dict[str, Any]:
     if item.get("role") == "assistant":
         return dict(item) | {"content": [_text_part(content)]}
     return dict(item) | {"content": [{"type": "input_text", "text": content}]}
-
-
-def _answers_earlier_calls(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether these items hold what an earlier response asked for: results, or an approval."""
-    made = {item.get("call_id") for item in items if item.get("type") == "function_call"}
-    made |= {item.get("id") for item in items if item.get("type") == "mcp_approval_request"}
-    return any(
-        (item.get("type") == "function_call_output" and item.get("call_id") not in made)
-        or (
-            item.get("type") == "mcp_approval_response"
-            and item.get("approval_request_id") not in made
-        )
-        for item in items
-    )
-
-
-def _items(services: Services, response_id: str, owner: str) -> list[dict[str, Any]]:
-    """What was said and done up to and with a stored response, oldest first."""
-    chain: list[list[dict[str, Any]]] = []
-    at: str | None = response_id
-    while at is not None and len(chain) < MAX_TURNS:
-        stored = services.threads.get(at, owner)
-        if stored is None or "response" not in stored.response:
-            break
-        response = stored.response["response"]
-        chain.append([*stored.response["input"], *response["output"]])
-        at = response.get("previous_response_id")
-    return [item for items in reversed(chain) for item in items]
 
 
 def added(one: Usage, two: Usage) -> Usage:

@@ -24,8 +24,9 @@ from gnomon.models.base import (
 from gnomon.models.registry import Entry
 from gnomon.serve.calling import client_functions
 from gnomon.serve.conversation import converse, question_text
+from gnomon.serve.earlier import items_before
 from gnomon.serve.errors import ApiError, bad_request, shown
-from gnomon.serve.exchange import Exchange, ResponsesRequest, Spent, items_before
+from gnomon.serve.exchange import Exchange, ResponsesRequest, Spent
 from gnomon.serve.forms import form_of
 from gnomon.serve.narrowing import Narrowing
 from gnomon.serve.own import asked_entry
