@@ -171,17 +171,16 @@ class Exchange:
         )
         meant = narrow(tools, body.search_parameters, services.clock)
         earlier: tuple[Turn, ...] = ()
-        if body.previous_response_id:
-            earlier = await asyncio.to_thread(history, services, body.previous_response_id, owner)
+        previous = body.previous_response_id
+        if previous:
+            earlier = await asyncio.to_thread(history, services, previous, owner)
         if isinstance(body.input, str):
             text = question_text(body.input, asked_in)
             said = Conversation(question=text, messages=(Message(role="user", content=text),))
         else:
-            items, before_it = body.input, body.previous_response_id
-            if before_it and answers_earlier_calls(items):
-                before = await asyncio.to_thread(
-                    items_before, services, body.previous_response_id, owner
-                )
+            items = body.input
+            if previous and answers_earlier_calls(items):
+                before = await asyncio.to_thread(items_before, services, previous, owner)
                 items, earlier = [*before, *items], ()
             said = converse(unpacked(services, items, owner, asked_in), param=asked_in)
         wishes = await ready(
