@@ -3,18 +3,23 @@
 Questions are asked at moments spread over the month, and five seconds after a fact's change became
 known, where an answer is either new or stale. A citation is right if its document states the value
 that was right; the town knows which do.
+
+The same questions go to a baseline, which answers from the snippets of a search by words.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from gnomon.answer.base import Question
 from gnomon.clock import ManualClock
-from gnomon.eval.base import Bench, Figure, History, House, Suite
+from gnomon.eval.base import Asked, Bench, Figure, History, Suite
 from gnomon.eval.figures import Figures
+from gnomon.eval.houses import Inside
+from gnomon.eval.snippets import Snippets
 from gnomon.testing.world import DemoTown, Judged, Outcome, TruthQuestion, judge
 
 _START = datetime(2026, 10, 20, 12, tzinfo=UTC)
@@ -47,13 +52,19 @@ async def _seed(bench: Bench, seed: int, life: timedelta) -> list[Figure]:
         house = await bench.house(f"demo {seed}", await asyncio.to_thread(_history, town, end))
     finally:
         await town.stop()
+    assert isinstance(house, Inside)  # noqa: S101 - the suite is measured in this process only
     langs = bench.listed("langs", "en")
-    tally = _Tally(f"seed {seed}", bench)
+    snippets = Snippets(house, house.record, bench.scorer)
+    tallies = [
+        _Tally(f"seed {seed}", bench, house.ask),
+        _Tally(f"seed {seed}, snippets alone", bench, snippets.ask),
+    ]
     for moment in (end - life * n / _MOMENTS for n in reversed(range(_MOMENTS))):
         asked = await asyncio.to_thread(town.truth.questions, moment, langs)
         chosen = bench.rng.permutation(len(asked))[: bench.limit]
         for i in sorted(chosen):
-            await tally.ask(house, asked[i], moment)
+            for tally in tallies:
+                await tally.ask(asked[i], moment)
         bench.tell(f"seed {seed}: {len(chosen)} questions as of {moment:%Y-%m-%d %H:%M}")
     changes = await asyncio.to_thread(_changes, town, end)
     picked = bench.rng.permutation(len(changes))[: min(bench.limit or _CHANGES, _CHANGES)]
@@ -62,9 +73,10 @@ async def _seed(bench: Bench, seed: int, life: timedelta) -> list[Figure]:
         moment = known_at + _JUST
         for asked_now in await asyncio.to_thread(town.truth.questions, moment):
             if asked_now.topic == topic and asked_now.answerable and asked_now.since == known_at:
-                await tally.just(house, asked_now, moment)
+                for tally in tallies:
+                    await tally.just(asked_now, moment)
                 break
-    return tally.figures()
+    return [figure for tally in tallies for figure in tally.figures()]
 
 
 def _history(town: DemoTown, end: datetime) -> History:
@@ -83,9 +95,12 @@ def _changes(town: DemoTown, end: datetime) -> list[tuple[str, datetime]]:
 
 
 class _Tally:
-    """What was asked of one town."""
+    """What was asked of one who answers about one town."""
 
-    def __init__(self, case: str, bench: Bench) -> None:
+    def __init__(
+        self, case: str, bench: Bench, ask: Callable[[Question], Awaitable[Asked]]
+    ) -> None:
+        self._ask = ask
         self._out = Figures(case, bench.rng)
         self._judged: list[Judged] = []
         self._by_lag: dict[str, list[bool]] = defaultdict(list)
@@ -97,9 +112,9 @@ class _Tally:
         self._took: list[float] = []
         self._rumours: list[bool] = []
 
-    async def ask(self, house: House, question: TruthQuestion, moment: datetime) -> None:
+    async def ask(self, question: TruthQuestion, moment: datetime) -> None:
         """One question at a moment of the month."""
-        asked = await house.ask(Question(text=question.text, as_of=moment))
+        asked = await self._ask(Question(text=question.text, as_of=moment))
         answer = asked.answer
         self._took.append(asked.took_ms)
         judged = judge(question, answer)
@@ -118,11 +133,10 @@ class _Tally:
             self._precision += [key in question.supporting for key in cited]
             self._recall.append(bool(set(cited) & set(question.supporting)))
 
-    async def just(self, house: House, question: TruthQuestion, moment: datetime) -> None:
+    async def just(self, question: TruthQuestion, moment: datetime) -> None:
         """One question right after the fact changed."""
-        judged = judge(
-            question, (await house.ask(Question(text=question.text, as_of=moment))).answer
-        )
+        asked = await self._ask(Question(text=question.text, as_of=moment))
+        judged = judge(question, asked.answer)
         self._stale_just.append(judged.outcome is Outcome.OUTDATED)
         self._right_just.append(judged.outcome is Outcome.RIGHT)
 
@@ -156,7 +170,7 @@ class _Tally:
 
 SUITE = Suite(
     name="demo-world",
-    title="A month of the demo world: right, stale, rumours, silence, citations",
+    title="A month of the demo world: right, stale, rumours, silence; beside search snippets",
     run=run,
     inside_only=True,
 )
