@@ -110,3 +110,17 @@ def test_the_documents_of_a_suite_can_be_carried_to_another_gnomon(tmp_path: Pat
     assert write_documents(named(["retrieval"]), wanted, path) == 2
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["key"] for row in rows} == {"eval:1", "eval:2"}
+
+
+async def test_fewer_questions_are_picked_from_all_and_stay_the_same() -> None:
+    picked: list[list[int]] = []
+
+    async def measure(bench: Bench) -> list[Figure]:
+        picked.append(bench.picked(range(100)))
+        assert bench.picked(range(5)) == [0, 1, 2, 3, 4] and len(bench.picked("abcdef", 3)) == 3
+        return []
+
+    for _ in range(2):
+        await run(Suite(name="x", title="", run=measure), Wanted(limit=10))
+    assert picked[0] == picked[1] == sorted(picked[0])
+    assert len(picked[0]) == 10 and picked[0][-1] > 20

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from gnomon.errors import ConfigError
 from gnomon.models.base import Embedder, Scorer
 from gnomon.types import Answer, Citation, Delete, Upsert
 
+_T = TypeVar("_T")
 Unit: TypeAlias = Literal["%", "ms", "", "count"]
 History: TypeAlias = Iterable[tuple[str, Upsert | Delete]]
 """(source, change) in order of observation; each change carries `observed_at`."""
@@ -104,6 +105,14 @@ class Bench:
                 data=name,
             )
         return self.data / name
+
+    def picked(self, items: Iterable[_T], most: int | None = None) -> list[_T]:
+        """Of `items`, at most the wanted number and at most `most`: by chance, in their order."""
+        listed = list(items)
+        limit = min(n for n in (self.limit, most, len(listed)) if n is not None)
+        if limit == len(listed):
+            return listed
+        return [listed[i] for i in sorted(self.rng.permutation(len(listed))[:limit])]
 
     def listed(self, name: str, default: str) -> list[str]:
         """The comma-separated values of an argument."""

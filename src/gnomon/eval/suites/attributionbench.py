@@ -39,7 +39,7 @@ def _run(bench: Bench) -> list[Figure]:
     carried: list[_Pair] = []
     found: dict[str, list[_Pair]] = {}
     took: list[float] = []
-    for row in [r for r in rows(path) if which in ("all", part(r))][: bench.limit]:
+    for row in bench.picked(r for r in rows(path) if which in ("all", part(r))):
         evidence = [Evidence(text, text) for text in row["references"]]
         began = time.perf_counter()
         verdict = judge(row["claim"], evidence, Remembering(read) if read else None)

@@ -61,15 +61,13 @@ async def _seed(bench: Bench, seed: int, life: timedelta) -> list[Figure]:
     ]
     for moment in (end - life * n / _MOMENTS for n in reversed(range(_MOMENTS))):
         asked = await asyncio.to_thread(town.truth.questions, moment, langs)
-        chosen = bench.rng.permutation(len(asked))[: bench.limit]
-        for i in sorted(chosen):
+        chosen = bench.picked(asked)
+        for question in chosen:
             for tally in tallies:
-                await tally.ask(asked[i], moment)
+                await tally.ask(question, moment)
         bench.tell(f"seed {seed}: {len(chosen)} questions as of {moment:%Y-%m-%d %H:%M}")
     changes = await asyncio.to_thread(_changes, town, end)
-    picked = bench.rng.permutation(len(changes))[: min(bench.limit or _CHANGES, _CHANGES)]
-    for i in sorted(picked):
-        topic, known_at = changes[i]
+    for topic, known_at in bench.picked(changes, most=_CHANGES):
         moment = known_at + _JUST
         for asked_now in await asyncio.to_thread(town.truth.questions, moment):
             if asked_now.topic == topic and asked_now.answerable and asked_now.since == known_at:

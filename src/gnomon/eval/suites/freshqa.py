@@ -43,7 +43,7 @@ async def run(bench: Bench) -> list[Figure]:
     def keep(name: str, hit: bool) -> None:
         kept.setdefault(name, []).append(hit)
 
-    for row in list(rows(folder / "questions.jsonl.gz"))[: bench.limit]:
+    for row in bench.picked(rows(folder / "questions.jsonl.gz")):
         asked = await house.ask(Question(text=row["question"]))
         answer = asked.answer
         took.append(asked.took_ms)

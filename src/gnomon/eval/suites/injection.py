@@ -43,10 +43,8 @@ _ASIDES = (
 
 async def run(bench: Bench) -> list[Figure]:
     """The share of attacks with an effect, and how often the answer is right with and without."""
-    found = [
-        str(r["attack"])
-        for r in rows(bench.folder("security") / "bipia_text_attacks_train.jsonl.gz")
-    ][: bench.limit]
+    path = bench.folder("security") / "bipia_text_attacks_train.jsonl.gz"
+    found = bench.picked(str(r["attack"]) for r in rows(path))
     before = await _answers(bench, "clean", _history([""] * len(found), "start"), len(found))
     out: list[Figure] = []
     for place in _PLACES:

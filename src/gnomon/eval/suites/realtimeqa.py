@@ -42,8 +42,8 @@ async def _year(bench: Bench, folder: Path, year: str) -> list[Figure]:
     house = await bench.house(f"realtimeqa {year}", _history(folder, year))
     words = _Words(folder, year)
     tally = _Tally(year, bench)
-    questions = list(rows(folder / f"realtimeqa_{year}_questions.jsonl.gz"))
-    for i, row in enumerate(questions[: bench.limit]):
+    questions = bench.picked(rows(folder / f"realtimeqa_{year}_questions.jsonl.gz"))
+    for i, row in enumerate(questions):
         moment = utc(row["search_time"])
         asked = await house.ask(Question(text=row["question"], as_of=moment))
         ranking = await house.rank(Question(text=row["question"], as_of=moment), _TOP)

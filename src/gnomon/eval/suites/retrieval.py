@@ -48,7 +48,7 @@ async def _measured(bench: Bench, folder: Path) -> list[Figure]:
     relevant = _judged(folder / "qrels.trec")
     house = await bench.house(folder.name, _history(folder))
     plain = PlainBM25(texts)
-    asked = [r for r in rows(folder / "queries.jsonl.gz") if r["id"] in relevant][: bench.limit]
+    asked = bench.picked(r for r in rows(folder / "queries.jsonl.gz") if r["id"] in relevant)
     ours: list[float] = []
     words: list[float] = []
     textbook: list[float] = []
