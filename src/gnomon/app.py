@@ -15,7 +15,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +62,7 @@ from gnomon.serve.remembering import wishes_of
 from gnomon.serve.sealing import home_key
 from gnomon.serve.services import Services
 from gnomon.settings import Loaded, Settings
+from gnomon.sources.opml import FeedList
 from gnomon.sources.registry import Registry
 from gnomon.types import Document, Purge, SourceConfig, Upsert
 
@@ -356,7 +357,7 @@ class House:
         """The source that a pasted address means."""
         return await self.registry.probe(text, fetcher=self.door, now=self.clock.now())
 
-    async def survey(self, text: str) -> Sequence[SourceConfig]:
+    async def survey(self, text: str) -> FeedList:
         """All sources that a pasted address means: a list of feeds has many."""
         return await self.registry.survey(text, fetcher=self.door, now=self.clock.now())
 

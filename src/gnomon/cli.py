@@ -241,8 +241,10 @@ def sources_add(
         added = server.call("POST", "/v1/sources", body)
     if "added" in added:
         lists.tell(len(added["added"]), added["known"])
-        return
-    print(f"Following {added['name']} ({added['type']}).")
+    else:
+        print(f"Following {added['name']} ({added['type']}).")
+    skipped = [(entry["entry"], entry["reason"]) for entry in added.get("skipped", ())]
+    lists.tell_skipped(skipped, added.get("skipped_count", 0))
     if not _serving():
         print(_AT_REST)
 

@@ -13,7 +13,8 @@ from gnomon.types import SourceConfig
 
 OPML = """<?xml version="1.0"?><opml version="2.0"><body>
 <outline text="One" type="rss" xmlUrl="https://one.example/feed"/>
-<outline text="Two" type="rss" xmlUrl="https://two.example/feed"/></body></opml>"""
+<outline text="Two" type="rss" xmlUrl="https://two.example/feed"/>
+<outline text="Three" type="rss" xmlUrl="gopher://three.example/"/></body></opml>"""
 
 
 async def test_an_address_is_told_and_not_followed(house: Any) -> None:
@@ -34,6 +35,15 @@ async def test_the_text_of_a_list_is_counted(house: Any) -> None:
         said = (await http.post("/v1/sources/recognise", json={"text": OPML})).json()
         assert (said["count"], said["known"]) == (2, 0)
         assert [s["title"] for s in said["sources"]] == ["One", "Two"]
+        assert (said["skipped"], said["skipped_count"]) == (
+            [
+                {
+                    "entry": "Three (gopher://three.example/)",
+                    "reason": "its xmlUrl is no web address",
+                }
+            ],
+            1,
+        )
         assert (await http.post("/v1/sources/recognise", json={"text": "<nothing"})).is_error
 
 

@@ -35,9 +35,24 @@ def test_nested_lists_with_the_errors_of_the_wild() -> None:
         ("feed:one.example/feed", "First one"),
         ("feed:two.example/rss", "Two"),
     ]
-    assert found.skipped == 2
+    assert [(s.entry, s.reason) for s in found.skipped] == [
+        ("Relative (/feed.xml)", "its xmlUrl is no web address"),
+        ("Bad (javascript:alert(1))", "its xmlUrl is no web address"),
+    ]
     based = read_opml(NESTED, url="https://lists.example/my/list.opml")
     assert "https://lists.example/feed.xml" in [c.settings["url"] for c in based.configs]
+
+
+def test_an_entry_without_a_feed_is_told_and_a_folder_is_not() -> None:
+    found = read_opml(
+        b"""<opml version="2.0"><body><outline text="Folder" htmlUrl="https://a.example/">
+        <outline text="Page" type="rss" htmlUrl="https://page.example/"/>
+        <outline type="rss"/><outline text="A note"/></outline></body></opml>"""
+    )
+    assert [(s.entry, s.reason) for s in found.skipped] == [
+        ("Page (https://page.example/)", "it names no feed (xmlUrl)"),
+        ("an entry without a title", "it names no feed (xmlUrl)"),
+    ]
 
 
 def test_broken_xml_is_read_as_far_as_it_goes() -> None:

@@ -176,7 +176,7 @@ async def test_survey_of_lists_sitemaps_and_home_pages(
 ) -> None:
     async def survey(path: str) -> list[tuple[str, object]]:
         found = await registry.survey(server.url(path), fetcher=door, now=NOW)
-        return [(c.type, c.settings["url"]) for c in found]
+        return [(c.type, c.settings["url"]) for c in found.configs]
 
     def serve(path: str, body: bytes, media_type: str) -> None:
         server.route(path, lambda _: Reply(body=body, headers={"content-type": media_type}))
@@ -206,6 +206,32 @@ async def test_survey_of_lists_sitemaps_and_home_pages(
     server.feed("/comments/feed")
     server.page("/with-comments", title="x", text=TEXT, feeds=("/comments/feed", "/real"))
     assert await survey("/with-comments") == [("feed", server.url("/real"))]
+
+
+async def test_a_list_by_its_address_tells_what_it_holds_besides(
+    registry: Registry, server: FeedServer, door: Door
+) -> None:
+    odd = b'<outline text="Odd" xmlUrl="gopher://three.example/"/>'
+    server.route(
+        "/some.opml", lambda _: Reply(body=LIST.encode().replace(b"<body>", b"<body>" + odd))
+    )
+    found = await registry.survey(server.url("/some.opml"), fetcher=door, now=NOW)
+    assert len(found.configs) == 2
+    assert [(s.entry, s.reason) for s in found.skipped] == [
+        ("Odd (gopher://three.example/)", "its xmlUrl is no web address")
+    ]
+    server.route("/odd.opml", lambda _: Reply(body=b"<opml><body>" + odd + b"</body></opml>"))
+    with pytest.raises(UpstreamTerminal, match=r"without feeds\. Odd .* is no web address\."):
+        await registry.survey(server.url("/odd.opml"), fetcher=door, now=NOW)
+
+
+async def test_the_address_of_a_repository_means_its_releases_whatever_its_page_announces(
+    registry: Registry, door: Door
+) -> None:
+    address = "https://github.com/astral-sh/ruff"
+    (found,) = (await registry.survey(address, fetcher=door, now=NOW)).configs
+    assert found.name == "github:astral-sh/ruff"
+    assert found.settings["url"] == f"{address}/releases.atom"
 
 
 async def test_an_error_says_what_was_tried(

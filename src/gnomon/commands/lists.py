@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,10 +36,10 @@ def import_file(path: Path) -> None:
         ) from None
     listed = read_opml(body)
     if not listed.configs:
+        tell_skipped([(s.entry, s.reason) for s in listed.skipped], len(listed.skipped))
         raise ContentError(f"{path} lists no feeds.", code="opml.empty", hint="Export it again.")
     follow_all(listed.configs)
-    if listed.skipped:
-        print(f"Left out, as they have no web address: {listed.skipped:,} of the list.")
+    tell_skipped([(s.entry, s.reason) for s in listed.skipped], len(listed.skipped))
 
 
 def follow_all(configs: Iterable[SourceConfig]) -> None:
@@ -68,6 +68,14 @@ def tell(added: int, known: int) -> None:
     """Say how many of a list are followed now."""
     already = f"; {known:,} were followed already" if known else ""
     print(f"Following {counted(added, 'new source')}{already}.")
+
+
+def tell_skipped(skipped: Sequence[tuple[str, str]], count: int) -> None:
+    """Say which entries of a list are not followed, and why."""
+    for entry, reason in skipped[:_SHOWN]:
+        print(f"Left out: {entry}: {reason}.")
+    if count > min(len(skipped), _SHOWN):
+        print(f"{count:,} entries of the list were left out in all.")
 
 
 def is_opml_file(text: str) -> bool:

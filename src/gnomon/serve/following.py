@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from gnomon.serve.search import Moment
 from gnomon.serve.services import Services
 from gnomon.serve.sse import EventStream, event
 from gnomon.serve.wire import JsonResponse, JsonRoute, services_of
-from gnomon.sources.opml import read_opml, write_opml
+from gnomon.sources.opml import FeedList, read_opml, write_opml
 from gnomon.types import RELIABILITY, SourceConfig
 
 router = APIRouter(tags=["Sources"], route_class=JsonRoute)
@@ -86,16 +86,21 @@ async def list_sources(request: Request, as_of: Moment = None) -> Response:
 
 @router.post("/v1/sources", summary="Follow a source", status_code=201)
 async def add_source(body: NewSource, request: Request) -> Response:
-    """Find out what the text is, and follow it from now on. An OPML list brings all its feeds."""
+    """Find out what the text is, and follow it from now on. An OPML list brings all its feeds.
+
+    `skipped` says which entries of a list are not followed, and why.
+    """
     services = services_of(request)
-    configs = await _wanted(body, services)
+    wanted = await _wanted(body, services)
+    configs, left_out = wanted.configs, _left_out(wanted)
     followed = {c.name for c in await asyncio.to_thread(services.record.sources)}
     if len(configs) > 1:
         new = [config for config in configs if config.name not in followed]
         for config in new:
             await services.runner.add(config)
         return JsonResponse(
-            {"added": [c.name for c in new], "known": len(configs) - len(new)}, status_code=201
+            {"added": [c.name for c in new], "known": len(configs) - len(new), **left_out},
+            status_code=201,
         )
     (config,) = configs
     if config.name in followed:
@@ -103,11 +108,11 @@ async def add_source(body: NewSource, request: Request) -> Response:
             409,
             f"{shown(config.name)} is followed already.",
             code="source.exists",
-            hint="Give another name, or remove that one first.",
+            hint="Change it with `gnomon sources set NAME KEY=VALUE`, or give another name.",
             param="name",
         )
     await services.runner.add(config)
-    return JsonResponse(_described(services, config), status_code=201)
+    return JsonResponse(_described(services, config) | left_out, status_code=201)
 
 
 @router.get("/v1/sources.opml", summary="Export the followed feeds")
@@ -125,20 +130,21 @@ async def recognise_source(body: Pasted, request: Request) -> Response:
     """What an address, a handle or the text of an OPML list is, without following it.
 
     `problem` says what keeps a source from being followed as it is; `keys` names the secrets that
-    its connector can use. An address is looked up, as it would be to follow it.
+    its connector can use; `skipped` says which entries of a list cannot be followed. An address
+    is looked up, as it would be to follow it.
     """
     services = services_of(request)
     text = body.text.strip()
     if text.startswith("<"):
         listed = await asyncio.to_thread(read_opml, text.encode())
-        found: Sequence[SourceConfig] = listed.configs
     else:
         if len(text) > MAX_TEXT_CHARS:
             raise bad_request(
                 f"text has {len(text):,} characters: that is neither an address nor a handle.",
                 param="text",
             )
-        found = await _wanted(NewSource(text=text), services)
+        listed = await _wanted(NewSource(text=text), services)
+    found = listed.configs
     followed = {c.name for c in await asyncio.to_thread(services.record.sources)}
     return JsonResponse(
         {
@@ -155,30 +161,40 @@ async def recognise_source(body: Pasted, request: Request) -> Response:
                 | (services.examine(config) if services.examine else {"problem": "", "keys": []})
                 for config in found[:MAX_RECOGNISED]
             ],
+            **_left_out(listed),
         }
     )
 
 
-async def _wanted(body: NewSource, services: Services) -> Sequence[SourceConfig]:
+async def _wanted(body: NewSource, services: Services) -> FeedList:
     """The sources that are asked for; at least one."""
     text, name = (body.url or body.text or "").strip(), (body.name or "").strip()
     if body.name is not None and not (name and name.isprintable()):
         raise bad_request(f"name = {shown(body.name)} cannot be a name.", param="name")
-    found: Sequence[SourceConfig]
     if body.type is not None and not text:
-        found = (SourceConfig(name=name or body.type, type=body.type),)
+        found = FeedList(configs=(SourceConfig(name=name or body.type, type=body.type),))
     elif text:
         typed = f"{body.type}:{text}" if body.type else text
         survey = services.survey
-        found = await survey(typed) if survey else (await services.identify(typed),)
+        found = (
+            await survey(typed) if survey else FeedList(configs=(await services.identify(typed),))
+        )
     else:
         raise bad_request("url is missing: what should be followed?", param="url")
-    if len(found) > 1 and (name or body.title is not None):
+    if len(found.configs) > 1 and (name or body.title is not None):
         raise bad_request(
-            f"{shown(text)} is a list of {len(found):,} feeds, which cannot all have one name.",
+            f"{shown(text)} is a list of {len(found.configs):,} feeds, "
+            "which cannot all have one name.",
             param="name",
         )
-    return [_as_asked(config, body, name, services) for config in found]
+    asked = tuple(_as_asked(config, body, name, services) for config in found.configs)
+    return msgspec.structs.replace(found, configs=asked)
+
+
+def _left_out(found: FeedList) -> dict[str, Any]:
+    """What a list holds that cannot be followed, told one by one up to a bound."""
+    told = [{"entry": s.entry, "reason": s.reason} for s in found.skipped[:MAX_RECOGNISED]]
+    return {"skipped": told, "skipped_count": len(found.skipped)}
 
 
 def _refuse_files(config: SourceConfig, services: Services) -> None:

@@ -25,6 +25,7 @@ from gnomon.net.base import Fetcher
 from gnomon.record.base import Entry, Record
 from gnomon.sandbox.rooms import Rooms
 from gnomon.settings import Loaded, Settings
+from gnomon.sources.opml import FeedList
 from gnomon.types import Answer, Change, Document, SourceConfig, SourceState
 
 
@@ -221,7 +222,7 @@ class Services:
     identify: Callable[[str], Awaitable[SourceConfig]]
     """From what a person pasted to a source; raises ConfigError or UpstreamError."""
     version: str
-    survey: Callable[[str], Awaitable[Sequence[SourceConfig]]] | None = None
+    survey: Callable[[str], Awaitable[FeedList]] | None = None
     """Like `identify`, for whoever can follow a whole list at once."""
     examine: Callable[[SourceConfig], dict[str, Any]] | None = None
     """What keeps a source from being followed (`problem`), and the secrets it can use (`keys`)."""

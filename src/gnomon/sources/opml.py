@@ -1,6 +1,6 @@
 """Lists of feeds as OPML: read from any reader's export, written for any reader's import.
 
-Files from the wild are half broken; what can be read is read, and what is no feed is counted.
+Files from the wild are half broken; what can be read is read, and what is no feed is told.
 Entities are not expanded: a list that declares some is refused.
 """
 
@@ -23,17 +23,26 @@ from gnomon.types import SourceConfig
 MAX_OPML_BYTES = 20_000_000
 MAX_OPML_FEEDS = 50_000
 _TITLE_CHARS = 200
+_ENTRY_CHARS = 300
 _HEAD_BYTES = 4_096
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """An entry of a list that cannot be followed."""
+
+    entry: str
+    """Its title and address, as far as it has them."""
+    reason: str
+
+
 class FeedList(msgspec.Struct, frozen=True, kw_only=True):
-    """What an OPML file lists."""
+    """What an OPML file lists, or what another address leads to."""
 
     title: str = ""
     configs: tuple[SourceConfig, ...] = ()
     """One feed each, in the file's order, repetitions left out."""
-    skipped: int = 0
-    """Outlines that carry an address which is none."""
+    skipped: tuple[Skipped, ...] = ()
+    """Entries that are meant as feeds and cannot be followed."""
 
 
 def looks_like_opml(body: bytes) -> bool:
@@ -65,23 +74,34 @@ def read_opml(body: bytes, *, url: str = "") -> FeedList:
     if root is None or etree.QName(root).localname.lower() != "opml":
         raise _unreadable(where, "it has no <opml> element")
     found: dict[str, SourceConfig] = {}
-    skipped = 0
+    skipped: list[Skipped] = []
     for outline in root.iter("outline"):
-        address = _attribute(outline, "xmlurl")
-        if not address:
-            continue
-        address = address.replace("feed://", "https://", 1)
-        link = absolute(url, address) if "/" in address else ""
-        if not link or len(found) >= MAX_OPML_FEEDS:
-            skipped += 1
-            continue
         title = one_line(_attribute(outline, "title") or _attribute(outline, "text"))
-        config = feed.config_for(link, title[:_TITLE_CHARS])
-        found.setdefault(config.name, config)
+        link, reason = _feed_of(outline, url)
+        if link and len(found) >= MAX_OPML_FEEDS:
+            reason = f"at most {MAX_OPML_FEEDS:,} feeds are read"
+        if reason:
+            address = _attribute(outline, "xmlurl") or _attribute(outline, "htmlurl")
+            entry = " ".join(part for part in (title, address and f"({one_line(address)})") if part)
+            skipped.append(Skipped(entry[:_ENTRY_CHARS] or "an entry without a title", reason))
+        elif link:
+            config = feed.config_for(link, title[:_TITLE_CHARS])
+            found.setdefault(config.name, config)
     title = root.findtext("head/title") or ""
     return FeedList(
-        title=one_line(title)[:_TITLE_CHARS], configs=tuple(found.values()), skipped=skipped
+        title=one_line(title)[:_TITLE_CHARS], configs=tuple(found.values()), skipped=tuple(skipped)
     )
+
+
+def _feed_of(outline: etree._Element, base: str) -> tuple[str, str]:
+    """The feed's address, or why there is none. A folder has neither."""
+    address = _attribute(outline, "xmlurl")
+    if not address:
+        meant = _attribute(outline, "type").lower() == "rss" or _attribute(outline, "htmlurl")
+        return "", "it names no feed (xmlUrl)" if meant and not len(outline) else ""
+    address = address.replace("feed://", "https://", 1)
+    link = absolute(base, address) if "/" in address else ""
+    return link, "" if link else "its xmlUrl is no web address"
 
 
 def write_opml(configs: Iterable[SourceConfig], *, title: str, now: datetime) -> bytes:

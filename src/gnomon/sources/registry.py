@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Any
@@ -29,7 +29,7 @@ from gnomon.log import get_logger
 from gnomon.net.base import Fetcher, Response
 from gnomon.sources import feed, page, search, sitemap
 from gnomon.sources.base import SourceSettings, SourceSpec
-from gnomon.sources.opml import MAX_OPML_BYTES, looks_like_opml, read_opml
+from gnomon.sources.opml import MAX_OPML_BYTES, FeedList, looks_like_opml, read_opml
 from gnomon.sources.polling import web_address
 from gnomon.sources.sitemap_xml import looks_like_sitemap
 from gnomon.types import SourceConfig
@@ -208,7 +208,7 @@ class Registry:
 
     async def probe(self, text: str, *, fetcher: Fetcher, now: datetime) -> SourceConfig:
         """Like `survey`, for who wants one source: a list of several is a ConfigError."""
-        configs = await self.survey(text, fetcher=fetcher, now=now)
+        configs = (await self.survey(text, fetcher=fetcher, now=now)).configs
         if len(configs) > 1:
             raise ConfigError(
                 f"{text} is a list of {len(configs):,} feeds.",
@@ -217,19 +217,21 @@ class Registry:
             )
         return configs[0]
 
-    async def survey(self, text: str, *, fetcher: Fetcher, now: datetime) -> Sequence[SourceConfig]:
+    async def survey(self, text: str, *, fetcher: Fetcher, now: datetime) -> FeedList:
         """Like `identify`, but for a web address also look what is there; at least one source.
 
-        An OPML list gives all its feeds. A feed is followed as a feed, a sitemap as a sitemap, a
-        page that announces feeds by the first of them; for a home page that announces none, the
-        usual addresses are tried. Any other page is watched. A connector's name in front of the
-        address decides without a look. Raises ConfigError, what the door raises, and
-        UpstreamTerminal that says what was tried.
+        An OPML list gives all its feeds, and tells what else it holds. A feed is followed as a
+        feed, a sitemap as a sitemap, a page that announces feeds by the first of them; for a home
+        page that announces none, the usual addresses are tried. Any other page is watched. A
+        connector's name in front of the address, or an address that means another one, decides
+        without a look. Raises ConfigError, what the door raises, and UpstreamTerminal that says
+        what was tried.
         """
         config = self.identify(text)
         url = web_address(text)
-        if not url or config.type not in _GENERAL:
-            return (config,)
+        # An address that means another one (a repository: its releases) needs no look, either.
+        if not url or config.type not in _GENERAL or config.settings.get("url") != url:
+            return _one(config)
         try:
             response = await fetcher.fetch(url, purpose="user", max_body_bytes=MAX_OPML_BYTES)
         except UpstreamTransient as error:
@@ -258,13 +260,19 @@ class Registry:
         if looks_like_opml(response.body):
             listed = await asyncio.to_thread(read_opml, response.body, url=response.url)
             if listed.configs:
-                return listed.configs
-            raise UpstreamTerminal(f"{url} is an OPML list without feeds.", code="source.empty")
+                return listed
+            first = f" {s.entry}: {s.reason}." if (s := next(iter(listed.skipped), None)) else ""
+            raise UpstreamTerminal(
+                f"{url} is an OPML list without feeds.{first}",
+                code="source.empty",
+                hint="Export it again from the program that made it.",
+                url=url,
+            )
         if looks_like_sitemap(response.body):
-            return (sitemap.config_for(address),)
+            return _one(sitemap.config_for(address))
         title, not_a_feed = await _feed_title(response, now)
         if title is not None:
-            return (feed.config_for(address, title),)
+            return _one(feed.config_for(address, title))
         try:
             read = await asyncio.to_thread(
                 extract_page,
@@ -288,10 +296,10 @@ class Registry:
         for link in announced[:_MAX_ANNOUNCED]:
             if (found := await _feed_at(link, fetcher, now)) is not None:
                 address, title = found
-                return (feed.config_for(address, read.site or read.title or title),)
+                return _one(feed.config_for(address, read.site or read.title or title))
         guessed = await _guessed_feed(response.url, fetcher, now)
         if guessed is not None:
-            return (guessed,)
+            return _one(guessed)
         if not read.text:
             raise UpstreamTerminal(
                 f"{url} announces no feed that answers, and holds no readable text.",
@@ -299,10 +307,14 @@ class Registry:
                 hint="Its text may need JavaScript. Look for a feed or sitemap of that site.",
                 url=url,
             )
-        return (page.config_for(address, read.title),)
+        return _one(page.config_for(address, read.title))
 
     def _names(self) -> str:
         return ", ".join(sorted(self.specs)) or "none"
+
+
+def _one(config: SourceConfig) -> FeedList:
+    return FeedList(configs=(config,))
 
 
 async def _feed_title(response: Response, now: datetime) -> tuple[str | None, str]:
