@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,22 +40,23 @@ async def test_three_questions_get_checked_answers_and_their_saved_copies_open(
     async with running(tmp_path, served) as url:
         page = await browser.new_page()
         await page.goto(url)
-        await page.locator("#examples button").first.wait_for()
-        assert await page.locator("#examples button").count() >= 3
-        assert "fresh" in await page.locator("#strip").inner_text()
+        await page.locator(".examples button").first.wait_for()
+        assert await page.locator(".examples button").count() >= 3
         for i in range(3):
             await page.goto(url)
-            await page.locator("#examples button").nth(i).click()
-            await page.locator("#answer footer").wait_for()
+            await page.locator(".examples button").nth(i).click()
+            facts = page.locator(".turn .freshness")
+            await facts.wait_for()
             assert await page.locator(".sentences li.supported").count() >= 1
-            assert "0 documents searched" not in await page.locator("#answer footer").inner_text()
-            words = await page.locator(".evidence blockquote").first.text_content()
-            await page.get_by_text("Evidence (").click()
+            assert re.search(r"[1-9]\d* documents searched", await facts.inner_text())
+            await page.locator(".pill").first.hover()
+            card = page.locator(".card")
+            quoted = await card.locator("mark").inner_text()
             async with page.context.expect_page() as copy:
-                await page.locator(".evidence .facts a").first.click()
+                await card.get_by_text("Saved copy").click()
             saved = await copy.value
             await saved.locator("mark#quote").wait_for()
-            assert await saved.locator("mark#quote").text_content() == words
+            assert await saved.locator("mark#quote").inner_text() == quoted
             await saved.close()
         await page.close()
 
