@@ -15,7 +15,7 @@ from collections.abc import Mapping, Set
 import msgspec
 
 from gnomon.answer import facts
-from gnomon.answer.words import is_content, stems, words
+from gnomon.answer.words import content, stems
 
 
 class Signals(msgspec.Struct, frozen=True):
@@ -292,7 +292,7 @@ def _counted(question: str) -> set[str]:
         question,
         re.IGNORECASE,
     )
-    units = {facts.unit_of(w.text) for w in words(match[1]) if is_content(w)} if match else set()
+    units = {facts.unit_of(w.text) for w in content(match[1])} if match else set()
     if re.search(r"percent", question, re.IGNORECASE):
         units.add("%")
     if re.search(

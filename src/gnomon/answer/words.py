@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -31,27 +31,33 @@ _TOKEN = re.compile(
     rf"|{_LETTER}+(?:['’]{_LETTER}+)*"
 )
 
-STOP_WORDS = frozenset(
-    "a an the this that these those some any each every all both either neither such own same "
-    "and or but nor so if then else than as of at by for with about against between into through "
-    "during before after above below to from up down in out on off over under again further once "
-    "here there when where why how what which who whom whose i me my we our us you your he him his "
-    "she her it its they them their himself herself itself themselves is am are was were be been "
-    "being have has had having do does did doing will would shall should can could may might must "
-    "just only also too very more most much many other no not now ever still yet even s t re ve ll "
-    "d m one ones according whether while because until upon per via get got says said say "
-    "der die das den dem des ein eine einer eines einem einen und oder aber ist sind war waren "
-    "wird werden wurde wurden hat haben hatte zu zum zur im in am auf aus bei mit nach von vor für "
-    "nicht auch als wie wer wo wann warum was welche welcher welches es er sie wir ihr sich noch "
-    "über um an ob wem wen man kann soll gibt seit dass "
-    "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec que "
-    "qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle ils elles "
-    "ne pas "
-    "se sa son ses "
-    "el los las una unos unas y o es son era fue ha han al del con por para que quien quién qué "
-    "cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus sobre está están hay desde hasta "
-    "entre ya o os um uma da dos na nas é foi são quem onde quanto quantos quantas".split()
-)
+_FUNCTION_WORDS = {
+    "en": "a an the this that these those some any each every all both either neither such own "
+    "same and or but nor so if then else than as of at by for with about against between "
+    "into through during before after above below to from up down in out on off over under "
+    "again further once here there when where why how what which who whom whose i me my we "
+    "our ours us you your yours he him his she her hers it its they them their theirs "
+    "himself herself itself themselves is am are was were be been being have has had having "
+    "do does did doing will would shall should can could may might must just only also too "
+    "very more most much many other others no not now ever still yet even s t re ve ll d m "
+    "one ones according whether while because until upon per via get gets getting got say "
+    "says said saying",
+    "de": "der die das den dem des ein eine einer eines einem einen und oder aber ist sind war "
+    "waren wird werden wurde wurden hat haben hatte zu zum zur im in am auf aus bei mit "
+    "nach von vor für nicht auch als wie wer wo wann warum was welche welcher welches es er "
+    "sie wir ihr sich noch über um an ob wem wen man kann soll gibt seit dass",
+    "fr": "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec "
+    "que qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle "
+    "ils elles ne pas se sa son ses",
+    "es": "el la los las una un unos unas y o es son era fue ha han al del con por para que quien "
+    "quién qué cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus sobre está están "
+    "hay desde hasta entre ya se de en",
+    "pt": "o os um uma da dos na nas é foi são quem onde quanto quantos quantas que de em não",
+}
+STOP_WORDS = frozenset(word for text in _FUNCTION_WORDS.values() for word in text.split())
+"""What says nothing by itself in any of these languages."""
+_OF_ENGLISH_TOO = frozenset("die man war hat den son comment pour era hay con os dos".split())
+"""Words of English that say nothing in another of these languages."""
 
 NEGATIONS = frozenset(
     "not no never none nobody nothing neither nor without cannot denied denies deny refuses "
@@ -146,19 +152,41 @@ def words(text: str) -> list[Word]:
 
 def stems(text: str) -> set[str]:
     """The compared forms of the content words of `text`."""
-    return {w.stem for w in words(text) if is_content(w)}
+    return {w.stem for w in content(text)}
 
 
 def content(text: str) -> list[Word]:
-    """The words of `text` that say something, in order."""
-    return [w for w in words(text) if is_content(w)]
+    """The words of `text` that say something, in order.
+
+    What says something in English and nothing in another language, as *war* and *die*, is told by
+    the words beside it.
+    """
+    found = words(text)
+    bare = [_bare(w.text) for w in found]
+    return [
+        word
+        for word, form in zip(found, bare, strict=True)
+        if word.stem == "usa"
+        or form not in _SAY_NOTHING
+        or (form in _OF_ENGLISH_TOO and not _foreign(form, bare))
+    ]
 
 
-def is_content(word: Word) -> bool:
-    """Whether the word says something by itself."""
-    return word.stem == "usa" or (
-        word.text.lower() not in STOP_WORDS and word.stem not in STOP_WORDS
+def _foreign(form: str, beside: Sequence[str]) -> bool:
+    """Whether more words beside a form are of a language in which it says nothing."""
+    english = 1 + sum(b in _ONLY_ENGLISH for b in beside)
+    return any(
+        sum(b in function and b not in _ENGLISH for b in beside) > english
+        for function in _FUNCTIONS
+        if form in function
     )
+
+
+@lru_cache(maxsize=100_000)
+def _bare(token: str) -> str:
+    """A word without accents and what is contracted with it: `it` for "it's"."""
+    folded = fold(token)
+    return folded.removesuffix("'s").removesuffix("'")
 
 
 @lru_cache(maxsize=100_000)
@@ -263,3 +291,8 @@ def forms(stemmed: str) -> list[str]:
     if stemmed.endswith("y"):
         found.append(stemmed[:-1] + "ies")
     return found
+
+
+_ENGLISH, *_FUNCTIONS = (frozenset(map(fold, text.split())) for text in _FUNCTION_WORDS.values())
+_SAY_NOTHING = _ENGLISH.union(*_FUNCTIONS)
+_ONLY_ENGLISH = _ENGLISH.difference(*_FUNCTIONS)
