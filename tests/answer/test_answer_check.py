@@ -119,6 +119,11 @@ def test_statements_disagree_when_they_exclude_each_other() -> None:
     assert disagrees("The fire killed 13 people.", "The fire killed 12 people.")
     assert not disagrees("The bridge is open.", "The library is closed on Mondays.")
     assert not disagrees("The bridge is open.", "The bridge is open again.")
+    assert disagrees("The Mill Bridge is open.", "The Mill Bridge is not open.")
+    assert not disagrees(
+        "The Mill Bridge is closed in both directions.",
+        "Divers found no damage to the piers of the Mill Bridge.",
+    )
 
 
 NAMES = ["Ada Ferrow", "Bram Averly", "Cecily Crannock", "Corin Dunmere"]

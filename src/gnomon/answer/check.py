@@ -202,12 +202,20 @@ def disagrees(one: str, other: str) -> bool:
     if alike < 0.34:
         return False
     return bool(
-        _denials(one) != _denials(other)
+        _denied(one, other)
         or _opposites(one, other)
         or _other_numbers(one, other)
         or _other_reading(one, other)
         or (alike >= _SAME_EVENT and _other_moment(one, other))
     )
+
+
+def _denied(one: str, other: str) -> bool:
+    """Whether one denies what the other states: sharing a name alone is not enough."""
+    if _denials(one) == _denials(other):
+        return False
+    named = {s for text in (one, other) for n in facts.names(text) for s in n.stems}
+    return bool((weights(one).keys() & weights(other).keys()) - named)
 
 
 def _other_moment(one: str, other: str) -> bool:
