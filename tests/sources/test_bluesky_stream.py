@@ -325,6 +325,24 @@ async def test_a_clock_that_is_ahead_makes_no_future() -> None:
         assert follower.context.clock.now() == START
 
 
+async def test_a_version_1_server_whose_clock_is_put_right_goes_on_being_heard() -> None:
+    """Version 1 counts by its server's clock: one event of the future must not outrank all others."""
+    async with world(protocol="v1") as (server, follower):
+        server.post(ADA, "before")
+        await follower.until(posts(1))
+        server.misbehave("clock_skew")
+        server.post(ADA, "skewed")
+        server.post(ADA, "after")
+        await follower.until(posts(3))
+        server.misbehave("clock_skew")
+        server.post(ADA, "skewed again")
+        await follower.until(posts(4))  # and here the connection ends
+        server.post(ADA, "in between")
+        ledger = await follower.until(posts(5))
+        assert follower.texts[-1] == "in between" and not ledger.gaps
+        assert {"before", "skewed", "after", "skewed again", "in between"} <= set(follower.texts)
+
+
 async def test_the_first_start_begins_a_little_back_and_names_are_resolved() -> None:
     async with JetstreamServer(ManualClock(START)) as server:
         server.identity(ADA, "ada.example.com")

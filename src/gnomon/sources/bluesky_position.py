@@ -15,6 +15,7 @@ from gnomon.types import Cursor
 
 OVERLAP_US = 5_000_000
 """How much earlier a stream is resumed when only a time can be given."""
+_SLIP_US = 300_000_000
 _CHANGED = 200
 _RECENT = 4_096
 
@@ -52,7 +53,9 @@ class Position(msgspec.Struct, omit_defaults=True):
     def resume(self, endpoint: Endpoint) -> int | None:
         """The cursor to ask this endpoint for; None: from now on."""
         same = self.base == endpoint.base and self.wire == endpoint.wire
-        if same and self.seq:
+        # Version 1 numbers by its server's clock: a number far ahead of the time is a slip of it.
+        slipped = self.wire == "v1" and self.us and self.seq > self.us + _SLIP_US
+        if same and self.seq and not slipped:
             # Version 1 is told a time in any case, and a server may order within it anew.
             return self.seq
         return max(self.us - OVERLAP_US, 1) if self.us else None
