@@ -38,6 +38,14 @@ def test_any_way_of_looking_finds_the_same_storylines() -> None:
     assert len({item.key for item in whole}) == len(whole) > 1_500
 
 
+def test_questions_stand_in_one_order_however_often_was_asked_before() -> None:
+    at_once, step_by_step = World(5, START), World(5, START)
+    for days in range(5, 30, 5):
+        Truth(step_by_step).questions(START + timedelta(days=days))
+    asked = [q.text for q in Truth(at_once).questions(START + MONTH)]
+    assert asked == [q.text for q in Truth(step_by_step).questions(START + MONTH)]
+
+
 def test_a_month_holds_hundreds_of_facts_with_intervals(world: World) -> None:
     truth = Truth(world)
     at = START + MONTH

@@ -74,12 +74,15 @@ class Chronicle:
     def topics(self, until: datetime) -> list[Topic]:
         """What one can ask about because its storyline has begun by `until`."""
         self._make(until)
-        return [topic for begin, topic in self._topics.values() if begin <= until]
+        # In order of beginning: how far storylines were made depends on who looked before.
+        begun = sorted(self._topics.values(), key=lambda each: (each[0], each[1].id))
+        return [topic for begin, topic in begun if begin <= until]
 
     def nothings(self, until: datetime) -> list[Nothing]:
         """Near-misses about storylines that have begun by `until`."""
         self._make(until)
-        return list({n.question: n for begin, n in self._nothings if begin <= until}.values())
+        begun = sorted(self._nothings, key=lambda each: (each[0], each[1].question))
+        return list({n.question: n for begin, n in begun if begin <= until}.values())
 
     def is_topic(self, topic: str) -> bool:
         """Whether some storyline made so far is about `topic`."""
