@@ -326,7 +326,7 @@ async def test_a_clock_that_is_ahead_makes_no_future() -> None:
 
 
 async def test_a_version_1_server_whose_clock_is_put_right_goes_on_being_heard() -> None:
-    """Version 1 counts by its server's clock: one event of the future must not outrank all others."""
+    """Version 1 counts by its clock: an event of the future must not outrank all others."""
     async with world(protocol="v1") as (server, follower):
         server.post(ADA, "before")
         await follower.until(posts(1))
