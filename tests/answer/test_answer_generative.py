@@ -57,9 +57,50 @@ def test_sentences_end_in_their_citation(
     assert [(d.text, [i for i, *_ in d.spans]) for d in drafts] == expected
 
 
-@given(st.lists(st.integers(min_value=1, max_value=9), max_size=12))
-def test_how_the_stream_is_cut_does_not_matter(cuts: list[int]) -> None:
-    written = "The bridge is open. [1][2] It was closed at 11:00. [2] Nothing else. "
+TABLE = """Here is the table:
+
+| Bridge | State | Crowns |
+|---|---|---|
+| **Mill** Bridge | open | 200,000 [1] |
+| Heron \\| Footbridge [2] | closed |  |
+
+Both are old. [1][2]
+"""
+LIST = """## Bridges
+
+- **Mill Bridge** is open. [1]
+- It was sold to France.
+1. The other is closed. [2]
+"""
+
+
+def test_rows_of_a_table_are_told_one_by_one_with_what_their_columns_count() -> None:
+    assert [(d.text, [i for i, *_ in d.spans]) for d in read(TABLE)] == [
+        ("Mill Bridge: open, 200,000 crowns.", [0]),
+        ("Heron | Footbridge: closed.", [1]),
+        ("Both are old.", [0, 1]),
+    ]
+
+
+def test_items_of_a_list_are_sentences_and_headings_are_none() -> None:
+    assert [(d.text, [i for i, *_ in d.spans]) for d in read(LIST)] == [
+        ("Mill Bridge is open.", [0]),
+        ("It was sold to France.", []),
+        ("The other is closed.", [1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "The bridge is open. [1][2] It was closed at 11:00. [2] Nothing else. ",
+        TABLE,
+        LIST,
+        LIST + TABLE,
+    ],
+)
+@given(st.lists(st.integers(min_value=1, max_value=9), max_size=40))
+def test_how_the_stream_is_cut_does_not_matter(written: str, cuts: list[int]) -> None:
     pieces, at = [], 0
     for n in cuts:
         pieces.append(written[at : at + n])

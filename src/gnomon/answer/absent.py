@@ -10,7 +10,7 @@ these are the ones that an answer cannot do without.
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from functools import lru_cache
 from typing import Literal
 
@@ -39,6 +39,8 @@ _NAMED_BEFORE = re.compile(
     r"(?:the )?[A-ZÀ-Þ]"
 )
 """`pool` in "the swimming pool in Fernhill"."""
+_COST_OF_DOING = re.compile(r"\bcosts? (?:\w+ )?to (?P<noun>[a-z]{4,})\b", re.IGNORECASE)
+"""`repair` in "what did it cost to repair the underpass"."""
 _AUXILIARY = re.compile(r"\b(?:did|does|do)\b", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"\b(?:results?|outcome|verdict|final score|ergebnis\w*|résultats?|resultados?)\b"
@@ -109,7 +111,7 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     """The words of a question that its answer must tell, in these or other words."""
     question = (asked.focus or asked.search_text).replace("’", "'")
     found = [deed(asked)]
-    for pattern in (_QUANTITY, _COUNTED, _POSSESSED):
+    for pattern in (_QUANTITY, _COUNTED, _POSSESSED, _COST_OF_DOING):
         found += [match["noun"] for match in pattern.finditer(question)]
     if not _AUXILIARY.search(question):
         found += [w for m in _NAMED_AFTER.finditer(question) for w in m.groups() if w]
@@ -117,14 +119,19 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(w.lower() for w in found if stem(w.lower()) in asked.terms))
 
 
-def told(word: str, text: str, held: Set[str], embed: Embed | None) -> bool:
-    """Whether `text`, or what stands around it with the stems `held`, speaks of `word`."""
+def told(
+    word: str, text: str, held: Set[str], embed: Embed | None, terms: Collection[str] = ()
+) -> bool:
+    """Whether `text`, or what stands around it with the stems `held`, speaks of `word`.
+
+    Of the question's other `terms` none stands for it.
+    """
     own = stem(word)
     return (
         own in held
         or bool((means(own) | others(own)) & held)
         or bool(own not in _MONEY and measured([own], text))
-        or nearly(word, text, embed, least=_LIKE)
+        or nearly(word, text, embed, least=_LIKE, but=terms)
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from gnomon.answer import facts
 from gnomon.answer.absent import came_out, matter, told, wanted
 from gnomon.answer.base import Draft, Plan, Question
+from gnomon.answer.bearing import deed
 from gnomon.answer.candidates import Candidate, hearsay, introduced, quotable
 from gnomon.answer.check import Embed
 from gnomon.answer.context import heading
@@ -43,6 +44,8 @@ _BESIDE = 0.3
 _FREE = ("reason", "text", "list", "definition")
 _UNTOLD = 0.6
 """What is left where a sentence names somebody, but not for what is asked."""
+_UNDONE = 0.4
+"""What is left where it does not tell the deed whose doer is asked for."""
 _TOLD_OF = 8
 _NO_OUTCOME = 0.4
 _COUNTS = 0.4
@@ -117,7 +120,7 @@ class ExtractiveWriter:
         self, candidates: Sequence[Candidate], plan: Plan, passages: Sequence[Passage]
     ) -> None:
         """Of the best, count those for less that do not tell what an answer must."""
-        needed, about = wanted(plan), matter(plan)
+        needed, about, done = wanted(plan), matter(plan), deed(plan)
         reasoned = plan.expects == "reason" and any(
             c.signals.typed == 1.0 and c.likelihood >= ANSWER_FROM * _UNTOLD for c in candidates
         )
@@ -128,8 +131,9 @@ class ExtractiveWriter:
             passage = passages[c.passage]
             held = c.stems | stems(f"{heading(passage)}\n{passage.text}")
             held |= introduced(passage, c.span)
-            if not all(told(word, c.text, held, self._embed) for word in needed):
-                c.likelihood *= _UNTOLD
+            untold = [w for w in needed if not told(w, c.text, held, self._embed, plan.terms)]
+            if untold:
+                c.likelihood *= _UNDONE if done in untold else _UNTOLD
             if reasoned and c.signals.typed < 1.0:
                 c.likelihood *= _UNTOLD
             if counted and c.signals.typed < _COUNTS:

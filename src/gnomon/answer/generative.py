@@ -15,6 +15,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from importlib import resources
+from itertools import zip_longest
 
 from msgspec import structs
 
@@ -30,7 +31,7 @@ PROMPT = "write.v2.md"
 FENCE = "=====PASSAGES"
 _CITED = re.compile(r"\[(\d{1,3})\]")
 _SENTENCE = re.compile(
-    r"\s*(?P<text>[^\[\]]*(?:\[(?!\d)[^\]]*\][^\[\]]*)*)(?P<marks>(?:\s*\[\d{1,3}\])+)\s*[.!?]?"
+    r"\s*(?P<text>[^\[\]]*(?:\[(?!\d)[^\]]*\][^\[\]]*)*)(?P<marks>(?:\s*\[\d{1,3}\])+)(?:\s*[.!?])?"
 )
 _MAY_GO_ON = re.compile(r"\s*(?:\[\d{0,3})?")
 _NO_ANSWER = re.compile(r"^\W*NO ANSWER\b", re.IGNORECASE)
@@ -38,6 +39,20 @@ _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 _MAY_THINK = re.compile(
     r"\s*(?:<(?:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?(?:>.*)?)?)?", re.DOTALL
 )
+_BEGINS = r"\s*\n\s*(?=\||#{1,6}\s|[-*+•]\s|\d{1,2}[.)]\s)"
+_BLOCK = re.compile(_BEGINS)
+"""A line that is a heading, an item of a list, or a row of a table."""
+_LINE = re.compile(r"\s*\n\s*(?P<line>(?:\||#{1,6}\s)[^\n]*)(?P<end>\n?)")
+_LINE_AHEAD = re.compile(r"\s*\n\s*(?:\||\Z)|\s*\Z")
+_ITEM = re.compile(r"\s*\n\s*(?:[-*+•]|\d{1,2}[.)])\s+")
+_CELL = re.compile(r"(?<!\\)\|")
+_FIGURE = re.compile(r"[\d.,\s]*\d[\d.,\s]*")
+_SAYS_LITTLE = frozenset(
+    "state status value detail details what who where when time date day since until event "
+    "description answer fact stand zustand wert was wer wo wann datum état valeur quoi estado "
+    "valor qué fecha".split()
+)
+"""Columns that say no more than that a cell tells something."""
 _SMALL_READS = 5
 """Passages that a small model reads."""
 _MAX_SPANS = 3
@@ -85,13 +100,18 @@ class GenerativeWriter:
 
 
 class Reader:
-    """Parses sentences that end in `[n]` out of a stream."""
+    """Parses sentences that end in `[n]` out of a stream, also where they stand in lists and tables.
+
+    Headings and introductions state nothing and are left out; an item is a sentence, and each row
+    of a table is told as one.
+    """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         """Citations refer to `passages`, counted from 1."""
         self._passages = passages
         self._rest = ""
         self._thinking = True
+        self._columns: tuple[str, ...] = ()
 
     def feed(self, text: str) -> list[Draft]:
         """The drafts that `text` completes. What a model thinks aloud first is no draft."""
@@ -99,45 +119,114 @@ class Reader:
         if self._thinking:
             if not (thought := _THOUGHT.match(self._rest)) and _MAY_THINK.fullmatch(self._rest):
                 return []
-            self._rest = self._rest[thought.end() :] if thought else self._rest
+            self._rest = "\n" + (self._rest[thought.end() :] if thought else self._rest)
             self._thinking = False
-        drafts = []
-        while match := _SENTENCE.match(self._rest):
+        return self._read(final=False)
+
+    def finish(self) -> list[Draft]:
+        """What was still waiting; a last sentence without a citation cites nothing."""
+        if self._thinking and "<" in self._rest:
+            return []
+        return self._read(final=True)
+
+    def _read(self, *, final: bool) -> list[Draft]:
+        drafts: list[Draft] = []
+        while self._rest.strip():
+            if line := _LINE.match(self._rest):
+                if not line["end"] and not final:
+                    break
+                # The line's end stays: the next line begins behind it.
+                self._rest = self._rest[line.end("line") :]
+                drafts += self._row(line["line"]) if line["line"][0] == "|" else []
+                continue
+            if item := _ITEM.match(self._rest):
+                self._rest = self._rest[item.end() :]
+            self._columns = () if not _LINE_AHEAD.match(self._rest) else self._columns
+            block = _BLOCK.search(self._rest)
+            if block or final:
+                end = block.start() if block else len(self._rest)
+                drafts += self._prose(self._rest[:end])
+                self._rest = self._rest[end:]
+                continue
+            match = _SENTENCE.match(self._rest)
             # Another mark or a full stop may follow: wait for what cannot belong to it.
-            if _MAY_GO_ON.fullmatch(self._rest[match.end() :]):
+            if match is None or _MAY_GO_ON.fullmatch(self._rest[match.end() :]):
                 break
             drafts += self._draft(match)
             self._rest = self._rest[match.end() :]
         return drafts
 
-    def finish(self) -> list[Draft]:
-        """What was still waiting; a last sentence without a citation cites nothing."""
-        rest, self._rest = "" if self._thinking and "<" in self._rest else self._rest + " ", ""
-        drafts = []
-        while match := _SENTENCE.match(rest):
+    def _prose(self, text: str) -> list[Draft]:
+        """All sentences of `text`, behind which another block begins."""
+        drafts: list[Draft] = []
+        while match := _SENTENCE.match(text):
             drafts += self._draft(match)
-            rest = rest[match.end() :]
-        rest = _CITED.sub("", rest).strip()
-        if rest and any(c.isalnum() for c in rest) and not _NO_ANSWER.match(rest):
+            text = text[match.end() :]
+        rest = _unadorned(_CITED.sub("", text))
+        if any(c.isalnum() for c in rest) and rest[-1] not in ":：" and not _NO_ANSWER.match(rest):
             drafts += [Draft(text=rest[s.start : s.end], spans=()) for s in sentences(rest)]
         return drafts
 
+    def _row(self, line: str) -> list[Draft]:
+        cells = tuple(
+            _unadorned(_CITED.sub("", cell)).replace("\\|", "|")
+            for cell in _CELL.split(line.strip().removeprefix("|").removesuffix("|"))
+        )
+        numbers = _numbers(line)
+        if not any(c.isalnum() for cell in cells for c in cell):
+            return []
+        if not self._columns and not numbers:
+            self._columns = cells
+            return []
+        said = [
+            _cell(cell, column, first=i == 0)
+            for i, (cell, column) in enumerate(zip_longest(cells, self._columns, fillvalue=""))
+            if any(c.isalnum() for c in cell)
+        ]
+        text = said[0] + (": " + ", ".join(said[1:]) if said[1:] else "")
+        return [Draft(text=_ended(text), spans=self._spans(text, numbers))]
+
     def _draft(self, match: re.Match[str]) -> list[Draft]:
-        text = " ".join(match["text"].split()).strip()
-        numbers = list(dict.fromkeys(int(n) for n in _CITED.findall(match["marks"])))
+        text = _unadorned(match["text"])
         if not any(c.isalnum() for c in text) or _NO_ANSWER.match(text):
             return []
-        if text[-1] not in '.!?…。！？"”»)':
-            text += "."
         # Sentences without a mark of their own, before one that has it, cite nothing.
-        cut = [text[s.start : s.end] for s in sentences(text)]
+        *before, last = _told(_ended(text))
+        uncited = [Draft(text=t, spans=()) for t in before]
+        return [*uncited, Draft(text=last, spans=self._spans(last, _numbers(match["marks"])))]
+
+    def _spans(self, text: str, numbers: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
         spans = []
         for n in numbers:
             if 1 <= n <= len(self._passages):
-                quoted = best_quote(cut[-1], self._passages[n - 1].text)
+                quoted = best_quote(text, self._passages[n - 1].text)
                 spans.append((n - 1, quoted.start, quoted.end))
-        uncited = [Draft(text=t, spans=()) for t in cut[:-1]]
-        return [*uncited, Draft(text=cut[-1], spans=tuple(spans[:_MAX_SPANS]))]
+        return tuple(spans[:_MAX_SPANS])
+
+
+def _numbers(marks: str) -> list[int]:
+    return list(dict.fromkeys(int(n) for n in _CITED.findall(marks)))
+
+
+def _told(text: str) -> list[str]:
+    return [text[s.start : s.end] for s in sentences(text)]
+
+
+def _ended(text: str) -> str:
+    return text if text[-1] in '.!?…。！？"”»)' else text + "."
+
+
+def _unadorned(text: str) -> str:
+    """`text` on one line, without the marks of bold type."""
+    return " ".join(text.replace("**", "").split())
+
+
+def _cell(cell: str, column: str, *, first: bool) -> str:
+    """A cell as it is told in a sentence: with its column, where that says what it is."""
+    bare = column.lower() if column.istitle() else column
+    if first or not bare or bare.lower() in _SAYS_LITTLE:
+        return cell
+    return f"{cell} {bare}" if _FIGURE.fullmatch(cell) else f"{bare} {cell}"
 
 
 def grammar(question: Question, passages: Sequence[Passage]) -> str:

@@ -7,7 +7,7 @@ be right, however near a sentence comes; where a source says that she did not, t
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -212,8 +212,18 @@ def _parts(clause: str) -> tuple[set[str], Word] | None:
     return subject, verbs[-1]
 
 
-def nearly(word: str, text: str, embed: Embed | None, *, least: float = _NEAR) -> bool:
-    """Whether a word of `text` means nearly what `word` does: by a cosine of at least `least`."""
-    others = list(dict.fromkeys(w.text.lower() for w in content(text)))
+def nearly(
+    word: str,
+    text: str,
+    embed: Embed | None,
+    *,
+    least: float = _NEAR,
+    but: Collection[str] = (),
+) -> bool:
+    """Whether a word of `text` means nearly what `word` does: by a cosine of at least `least`.
+
+    Words whose stem is in `but` stand for something else: in "swimming pool" swimming is none.
+    """
+    others = list(dict.fromkeys(w.text.lower() for w in content(text) if w.stem not in but))
     vectors = embed([word.lower(), *others]) if embed is not None and others else None
     return vectors is not None and bool((vectors[1:] @ vectors[0]).max() >= least)

@@ -122,6 +122,8 @@ def _replaces(newer: Candidate, older: Candidate, plan: Plan) -> bool:
         return False  # another team's score, another road's closure
     if not disagrees(newer.text, older.text):
         return False
+    if newer.signals.typed < older.signals.typed:
+        return False  # a new date says nothing of the cost
     # What was found at the bridge does not say whether it is open.
     states = {term for term in plan.terms if kindred(term)}
     if older.reliable and older.stems & states and not newer.stems & states:
