@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gnomon.answer.base import Draft, Plan, Question, Turn
 from gnomon.answer.generative import Reader, compose, fenced
 from gnomon.errors import ModelError
+from gnomon.models.base import GenerateRequest
 from gnomon.models.scripted import Reply, ScriptedGenerator
 from gnomon.types import Document, Passage, VerdictKind
 
@@ -214,3 +217,23 @@ async def test_no_more_sentences_than_asked_for(town: Town) -> None:
     answer = await town.ask(Question(text=BRIDGE, max_sentences=1), town.models(generator=model))
     assert len(answer.sentences) == 1
     assert model.closed_early == 1
+
+
+async def test_a_capable_model_has_room_for_the_form_that_is_asked_for(empty_town: Town) -> None:
+    for n in range(1, 10):
+        empty_town.put(n / 10, f"Boat {n} of the harbour fleet carries {n}5 people.")
+
+    def table(request: GenerateRequest) -> str:
+        quoted = re.findall(r"(?ms)^\[(\d+)\].*?Boat (\d)", request.messages[1].content)
+        rows = "".join(f"| Boat {n} | {n}5 [{number}] |\n" for number, n in quoted)
+        return f"| Boat | People |\n|---|---|\n{rows}"
+
+    models = empty_town.models(generator=ScriptedGenerator([table]))
+    asked = Question(text="How many people do the boats of the harbour fleet carry?")
+    short = await empty_town.ask(asked, models)
+    assert len(short.sentences) == 4
+    wished = structs.replace(asked, instructions="As a table, please.")
+    whole = await empty_town.ask(wished, models)
+    assert len(whole.sentences) > 4
+    assert "Boat 3: 35 people." in [s.text for s in whole.sentences]
+    assert all(s.verdict.score > 0.9 for s in whole.sentences)

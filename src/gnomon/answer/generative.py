@@ -9,6 +9,8 @@ Whatever a model writes is a draft. Its spans are the quotations in the cited pa
 nearest to its words, and the check decides.
 """
 
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
 from __future__ import annotations
 
 import re
@@ -27,7 +29,7 @@ from gnomon.clock import in_utc, in_words
 from gnomon.models.base import GenerateRequest, Generator, Message
 from gnomon.types import Passage, Usage
 
-PROMPT = "write.v2.md"
+PROMPT = "write.v3.md"
 FENCE = "=====PASSAGES"
 _CITED = re.compile(r"\[(\d{1,3})\]")
 _SENTENCE = re.compile(
@@ -53,6 +55,15 @@ _SAYS_LITTLE = frozenset(
     "valor qué fecha".split()
 )
 """Columns that say no more than that a cell tells something."""
+_AT_LENGTH = re.compile(
+    r"\b(?:tables?|lists?|bullet points?|in (?:more |great )?detail|detailed|at length|"
+    r"thorough(?:ly)?|long (?:answer|text|version)|compare|comparison|timeline|chronolog\w+|essay|"
+    r"step by step|everything about|tabelle|liste|ausführlich\w*|vergleich\w*|tableau|"
+    r"en détail|détaillée?s?|compare[rz]|tabla|lista|en detalle|detallad[oa]s?|compara)\b",
+    re.IGNORECASE,
+)
+_LONG = 20
+"""Sentences, items and rows of an answer that is asked for at length."""
 _SMALL_READS = 5
 """Passages that a small model reads."""
 _MAX_SPANS = 3
@@ -74,6 +85,7 @@ class GenerativeWriter:
         """Yield each sentence as soon as its citation is complete, then the tokens used."""
         small = not self._generator.capable
         passages = passages[:_SMALL_READS] if small else passages
+        question = question if small else roomy(question)
         request = compose(question, plan, passages)
         if small and getattr(self._generator, "grammars", False):
             request = structs.replace(request, grammar=grammar(question, passages))
@@ -100,7 +112,7 @@ class GenerativeWriter:
 
 
 class Reader:
-    """Parses sentences that end in `[n]` out of a stream, also where they stand in lists and tables.
+    """Parses sentences that end in `[n]` out of a stream, also from lists and tables.
 
     Headings and introductions state nothing and are left out; an item is a sentence, and each row
     of a table is told as one.
@@ -227,6 +239,14 @@ def _cell(cell: str, column: str, *, first: bool) -> str:
     if first or not bare or bare.lower() in _SAYS_LITTLE:
         return cell
     return f"{cell} {bare}" if _FIGURE.fullmatch(cell) else f"{bare} {cell}"
+
+
+def roomy(question: Question) -> Question:
+    """The question with as many sentences as the form needs that it asks for."""
+    asked = f"{question.text}\n{question.instructions}"
+    if question.max_sentences != Question(text="").max_sentences or not _AT_LENGTH.search(asked):
+        return question
+    return structs.replace(question, max_sentences=_LONG)
 
 
 def grammar(question: Question, passages: Sequence[Passage]) -> str:
