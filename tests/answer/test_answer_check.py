@@ -114,6 +114,17 @@ def test_two_quotations_may_carry_one_sentence() -> None:
     assert found.kind is SUPPORTED
 
 
+def test_what_somebody_is_without_denies_that_thing_alone() -> None:
+    open_to_all = "The bridge has been open to all traffic, without a weight limit, since 18:36."
+    assert not disagrees("The bridge is open to all traffic.", open_to_all)
+    assert disagrees("The bridge is open to traffic with a weight limit.", open_to_all)
+    quoted = Evidence(open_to_all, open_to_all)
+    assert judge("The bridge is open to all traffic since 18:36.", [quoted]).kind is SUPPORTED
+    assert judge("The bridge is open to all traffic with a weight limit.", [quoted]).kind is (
+        VerdictKind.CONTRADICTED
+    )
+
+
 def test_statements_disagree_when_they_exclude_each_other() -> None:
     assert disagrees("The bridge is open again.", "The bridge was closed at 11:00.")
     assert disagrees("The fire killed 13 people.", "The fire killed 12 people.")

@@ -31,7 +31,7 @@ from gnomon.answer.support import (
     weights,
 )
 from gnomon.answer.text import around, sentences
-from gnomon.answer.words import content, fold, is_negation, plain, words
+from gnomon.answer.words import Word, content, fold, is_negation, plain, words
 from gnomon.types import Document, Verdict, VerdictKind
 
 Embed: TypeAlias = Callable[[Sequence[str]], "NDArray[np.float32] | None"]
@@ -50,6 +50,9 @@ _SAME_MATTER = 0.65
 """Share of words, but for those that differ, from which two sentences can contradict each other."""
 _SAME_EVENT = 0.6
 """Share of words from which two statements with other times speak of one thing."""
+_LACKS = frozenset({"without", "ohne", "sans", "sin"})
+"""Words that deny the thing behind them, not what the sentence states."""
+_THING_WORDS = 3
 _MAX_REASONS = 4
 _MAX_EVIDENCE_CHARS = 20_000
 
@@ -212,7 +215,7 @@ def disagrees(one: str, other: str) -> bool:
 
 def _denied(one: str, other: str) -> bool:
     """Whether one denies what the other states: sharing a name alone is not enough."""
-    if _denials(one) == _denials(other):
+    if _denials(one, other) == _denials(other, one):
         return False
     named = {s for text in (one, other) for n in facts.names(text) for s in n.stems}
     return bool((weights(one).keys() & weights(other).keys()) - named)
@@ -373,8 +376,9 @@ def _contradictions(sentence: str, near: Sequence[str], evidence: Sequence[Evide
     if sum(w for s, w in rest.items() if s in theirs) < _SAME_MATTER * sum(rest.values()):
         return []
     reasons = []
-    if _denials(sentence) != _denials(best):
-        who = "The sentence denies" if _denials(sentence) else "The cited words deny"
+    denies = _denials(sentence, best)
+    if denies != _denials(best, sentence):
+        who = "The sentence denies" if denies else "The cited words deny"
         reasons.append(f"{who} what the other states.")
     return reasons + opposites + _other_numbers(sentence, best)
 
@@ -393,9 +397,24 @@ def _single_best(sentence: str, evidence: Sequence[Evidence]) -> str | None:
     return best
 
 
-def _denials(text: str) -> bool:
-    """Whether an odd number of words deny: two cancel out."""
-    return sum(is_negation(w.text) for w in words(text)) % 2 == 1
+def _denials(text: str, other: str) -> bool:
+    """Whether an odd number of words deny something that `other` may state: two cancel out."""
+    said = list(words(text))
+    theirs = stems_of(other)
+    return (
+        sum(
+            is_negation(w.text)
+            # "Without a limit" denies the limit alone, and nothing of who speaks of none.
+            and (w.text.lower() not in _LACKS or bool(theirs & _thing(said[i + 1 :])))
+            for i, w in enumerate(said)
+        )
+        % 2
+        == 1
+    )
+
+
+def _thing(after: Sequence[Word]) -> set[str]:
+    return {w.stem for w in after[:_THING_WORDS]}
 
 
 def _opposites(sentence: str, best: str) -> list[str]:
