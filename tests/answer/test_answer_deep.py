@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from gnomon.answer.base import Plan
 from gnomon.answer.deep.base import Budget, Run, markdown
+from gnomon.answer.deep.directions import first, titled, topic_of
 from gnomon.answer.deep.engine import Engine, Prices
 from gnomon.answer.deep.runs import Runs, RunStore
 from gnomon.answer.pages import Pages
@@ -100,6 +102,49 @@ async def test_a_run_by_rule_ends_with_a_checked_report(town: Town, tmp_path: Pa
     assert any("one origin" in u or "independent origin" in u for u in done.report.uncertain)
     assert markdown(done).startswith(f"# {ASKED}")
     assert "## Sources" in markdown(done)
+
+
+async def test_a_report_tells_figures_lone_posts_and_when_each_source_spoke(
+    empty_town: Town, tmp_path: Path
+) -> None:
+    town = empty_town
+    town.put(1, "The repair of the Mill Bridge will cost 150,000 crowns.", source="radio")
+    town.put(9, "The repair of the Mill Bridge will now cost 200,000 crowns.", source="herald")
+    town.put(9.5, "The Mill Bridge is closed until spring.", source="board", kind="post")
+    asked = "What is the state of the Mill Bridge, and what does the repair cost?"
+    async with runs(town, tmp_path, engine(town)) as managed:
+        done = await whole(managed, await managed.start(asked, owner="ada", budget=Budget()))
+    assert done.report is not None
+    figures = [(f.figure, f.at) for f in done.report.figures]
+    assert figures == [
+        ("200,000 crowns", datetime(2026, 5, 4, 17, tzinfo=UTC)),
+        ("150,000 crowns", datetime(2026, 5, 4, 9, tzinfo=UTC)),
+    ]
+    told = markdown(done)
+    assert "| 150,000 crowns | 2026-05-04 09:00 UTC |" in told
+    assert "(herald, 2026-05-04 17:00 UTC)" in told
+    assert "Newest evidence: 2026-05-04 17:30 UTC." in told
+    assert any("board alone" in u and "until spring" in u for u in done.report.uncertain)
+    assert "stood until 2026-05-04 17:00 UTC" in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "topic"),
+    [
+        ("What is the state of the strike of the refuse collectors?", "strike refuse collectors"),
+        ("What happened to the Mill Bridge?", "Mill Bridge"),
+        ("What happened?", "happened"),
+    ],
+)
+def test_what_asks_is_not_what_it_is_about(asked: str, topic: str) -> None:
+    assert topic_of(asked) == topic
+
+
+def test_every_part_of_a_question_is_asked_of_what_the_first_is_about() -> None:
+    asked = "What happened to the Mill Bridge? What does it cost?"
+    found = first(asked, Plan(search_text=asked))
+    assert "Mill Bridge: What does it cost?" in [d.text for d in found]
+    assert {titled(d.text) for d in found} >= {"Why", "When", "Who", "Where", "The newest"}
 
 
 async def test_the_budget_ends_a_run_and_says_so(town: Town, tmp_path: Path) -> None:

@@ -129,3 +129,12 @@ async def test_two_winners_are_a_disagreement(empty_town: Town) -> None:
     assert len(answer.disagreements) == 1
     assert "Ferrow" in answer.text
     assert "Holt" in answer.text
+
+
+async def test_who_says_less_is_no_further_origin(empty_town: Town) -> None:
+    empty_town.put(1, "The Mill Bridge is closed in both directions.", source="radio")
+    empty_town.put(2, "The Mill Bridge is closed until spring.", source="board", kind="post")
+    answer = await empty_town.ask("Until when is the Mill Bridge closed?")
+    (told_by,) = [s for s in answer.sentences if "spring" in s.text]
+    assert told_by.origins == 1
+    assert not told_by.also

@@ -196,7 +196,6 @@ class Comparison(RuleBasedStateMachine):
             if isinstance(change, Upsert):
                 same = (
                     alive
-                    and last.source == source
                     and last.document.text == change.document.text
                     and last.document.author == change.document.author
                 )

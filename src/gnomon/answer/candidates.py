@@ -101,7 +101,7 @@ def quotable(
         cut = sentences(passage.text)
         lead = _lead(passage)
         title = stems(heading(passage)) | lead
-        held = [frozenset(w.stem for w in words(passage.text[s.start : s.end])) for s in cut]
+        held = [frozenset(stems(passage.text[s.start : s.end])) for s in cut]
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         said = [passage.text[s.start : s.end] for s in cut]
         held = [

@@ -27,6 +27,8 @@ from gnomon.clock import in_utc, in_words
 from gnomon.types import Citation, Document, Passage, Superseded
 
 _SAYS_SAME = 0.6
+_SAYS_IT_ALL = 0.7
+"""Who says "closed" does not say "closed until spring", unless both tell one number or time."""
 _SPEAKS_OF_IT = 0.5
 _AT_ONCE = timedelta(minutes=30)
 """Two reports of a state that changes quickly exclude each other only within this time."""
@@ -125,7 +127,9 @@ class Others:
             self._plan.expects == "person" and _other_name(me.text, other.text)
         )
         if not excluded:
-            return "same" if alike >= _SAYS_SAME and _same_facts(me.text, other.text) else None
+            said = len(shared) >= _SAYS_IT_ALL * len(me.stems) or _one_fact(me.text, other.text)
+            same = alike >= _SAYS_SAME and said and _same_facts(me.text, other.text)
+            return "same" if same else None
         if corrected(me.document, me.text, other.document, other.text, other.time):
             return "replaced"
         if corrected(other.document, other.text, me.document, me.text, me.time):
@@ -196,6 +200,14 @@ def _reliable(passage: Passage, text: str) -> bool:
 def _same_facts(one: str, other: str) -> bool:
     mine, theirs = ({n.value for n in facts.numbers(t)} for t in (one, other))
     return not mine or not theirs or bool(mine & theirs)
+
+
+def _one_fact(one: str, other: str) -> bool:
+    """Whether both tell the same number or time."""
+    if {n.value for n in facts.numbers(one)} & {n.value for n in facts.numbers(other)}:
+        return True
+    mine, theirs = ({p for m in facts.moments(t) for p in m.parts} for t in (one, other))
+    return bool(mine & theirs)
 
 
 def _other_name(one: str, other: str) -> bool:

@@ -19,7 +19,7 @@ from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
 from gnomon.answer.reliability import in_order, of
 from gnomon.answer.text import BLOCK_CHARS, Span, boundary, passages
-from gnomon.answer.words import forms, stem, stems
+from gnomon.answer.words import forms, nothing_in, stem, stems
 from gnomon.index.base import Index
 from gnomon.record.base import Record
 from gnomon.types import Citation, Passage
@@ -135,7 +135,10 @@ def _lexical(
 ) -> tuple[dict[str, float], list[_Candidate]]:
     """Passages that hold the question's words, weighed by how rare each is among what was found."""
     pattern, wanted = _pattern(asked.terms), set(asked.terms)
-    placed = [_places(pattern, f.document.text[:_READ_CHARS], wanted) for f in found]
+    placed = [
+        _places(pattern, f.document.text[:_READ_CHARS], wanted - nothing_in(f.document.lang))
+        for f in found
+    ]
     # What a post answers or quotes speaks for it, like a title.
     titled = [{t for _, t in _places(pattern, f.readable.title, wanted)} for f in found]
     names = Names(asked)

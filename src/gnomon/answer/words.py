@@ -182,6 +182,11 @@ def _foreign(form: str, beside: Sequence[str]) -> bool:
     )
 
 
+def nothing_in(lang: str) -> frozenset[str]:
+    """Words, without accents, that say nothing in a language given by its code."""
+    return _SILENT.get(lang.partition("-")[0], frozenset())
+
+
 @lru_cache(maxsize=100_000)
 def _bare(token: str) -> str:
     """A word without accents and what is contracted with it: `it` for "it's"."""
@@ -293,6 +298,7 @@ def forms(stemmed: str) -> list[str]:
     return found
 
 
-_ENGLISH, *_FUNCTIONS = (frozenset(map(fold, text.split())) for text in _FUNCTION_WORDS.values())
+_SILENT = {lang: frozenset(map(fold, text.split())) for lang, text in _FUNCTION_WORDS.items()}
+_ENGLISH, *_FUNCTIONS = _SILENT.values()
 _SAY_NOTHING = _ENGLISH.union(*_FUNCTIONS)
 _ONLY_ENGLISH = _ENGLISH.difference(*_FUNCTIONS)

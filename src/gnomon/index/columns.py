@@ -40,6 +40,10 @@ class Column:
         # A view of it as a plain array: each look into a `memmap` passes through Python.
         self.rows: NDArray[Any] = self._file.view(np.ndarray)
 
+    def at(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        """The values of some rows. `take` is several times as fast as an array as an index."""
+        return self.rows[rows] if isinstance(rows, slice) else self.rows.take(rows, axis=0)
+
     def reserve(self, rows: int) -> None:
         """Make room for `rows` rows in all."""
         size = len(self.rows)

@@ -301,9 +301,9 @@ class Search:
         if constraints and alone:
             admitted = self._matching(constraints)
             passing, sample = (lambda rows: self._passing(rows) & admitted[rows]), sample[:0]
-        close, complete = self._shelf.nearest(
-            vector, self._snapshot.rows, passing, sample, self._each, want
-        )
+        rows = self._snapshot.rows
+        chunks = self._shelf.chunks(rows, self._low_us, self._high_us, self._moment_us)
+        close, complete = self._shelf.nearest(vector, chunks, passing, sample, self._each, want)
         if not alone:
             similar = self._shelf.similarity(close, vector) >= _LEAST_COSINE
             complete = complete or not similar.all()
@@ -332,9 +332,9 @@ class Search:
         if self._unwanted_hosts:
             mask &= ~shelf.admits("domain", self._unwanted_hosts, rows)
         if self._low_us is not None:
-            mask &= shelf.time.rows[rows] >= self._low_us
+            mask &= shelf.time.at(rows) >= self._low_us
         if self._high_us is not None:
-            mask &= shelf.time.rows[rows] < self._high_us
+            mask &= shelf.time.at(rows) < self._high_us
         return mask
 
     # -- order -----------------------------------------------------------------

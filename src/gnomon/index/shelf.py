@@ -29,7 +29,7 @@ _REFINED = 4
 """Times as many rows as are compared exactly, which all words of their codes choose from."""
 _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
-_CHUNK = 65_536
+_CHUNK = 32_768
 """Rows that are compared at a time: what lies between two steps stays in the cache."""
 _FEW_VALUES = 16
 _FEW = 4
@@ -53,6 +53,8 @@ class Shelf:
         self.codes = [Column(path / f"code{i}.u64", np.uint64) for i in range(_CODES)]
         self.vector = Column(path / "vector.i8", np.int8, dim)
         self.scale = Column(path / "scale.f32", np.float32)
+        self._bounds = np.zeros((0, 3), np.int64)
+        """Of each chunk of rows: earliest time, latest time, earliest start; or what is beyond."""
         self._names = [Names(path / f"{name}.txt", name == "domain") for name in ATTRIBUTES]
         self._keys = os.open(path / "keys.bin", os.O_RDWR | os.O_CREAT, 0o600)
 
@@ -83,6 +85,7 @@ class Shelf:
         if damage:
             self.release()
             raise StoreError(f"The columns of the index are damaged: {damage}.")
+        self._bound(0, rows)
         self.rows = rows
 
     def append(
@@ -112,7 +115,37 @@ class Shelf:
         offset = int(self.key_end.rows[first - 1]) if first else 0
         os.pwrite(self._keys, b"".join(raw), offset)
         self.key_end.rows[here] = offset + np.cumsum([len(key) for key in raw])
+        self._bound(first, end)
         self.rows = end
+
+    def _bound(self, first: int, end: int) -> None:
+        """Widen the bounds of the chunks by the rows from `first` to `end`."""
+        missing = -(-end // _CHUNK) - len(self._bounds)
+        self._bounds = np.concatenate((self._bounds, np.full((missing, 3), (OPEN, -OPEN, OPEN))))
+        for chunk in range(first // _CHUNK, len(self._bounds)):
+            here = slice(max(first, chunk * _CHUNK), min(end, (chunk + 1) * _CHUNK))
+            times, starts = self.time.rows[here], self.start.rows[here]
+            low, high, start = self._bounds[chunk]
+            self._bounds[chunk] = (
+                min(low, times.min()),
+                max(high, times.max()),
+                min(start, starts.min()),
+            )
+
+    def chunks(
+        self, rows: int, low_us: int | None, high_us: int | None, moment_us: int | None
+    ) -> list[slice]:
+        """Of the first rows, those among which some may lie between two times and be alive then."""
+        early, late, start = self._bounds[: -(-rows // _CHUNK)].T
+        may = np.ones(len(start), bool)
+        if low_us is not None:
+            may &= late >= low_us
+        if high_us is not None:
+            may &= early < high_us
+        if moment_us is not None:
+            may &= start <= moment_us
+        begins = (np.flatnonzero(may) * _CHUNK).tolist()
+        return [slice(begin, min(begin + _CHUNK, rows)) for begin in begins]
 
     def _put_vectors(self, here: slice, vectors: NDArray[np.float32] | None) -> None:
         """Store int8 vectors, in units of each one's largest component, and their sign codes."""
@@ -142,21 +175,21 @@ class Shelf:
         self, rows: NDArray[np.int64], query: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Cosine of each row's vector with a unit vector."""
-        stored = self.vector.rows[rows].astype(np.float32)
+        stored = self.vector.at(rows).astype(np.float32)
         # Not `@`: a BLAS that spreads this over threads waits for cores that ingest keeps busy.
-        cosine: NDArray[np.float32] = np.einsum("ij,j->i", stored, query) * self.scale.rows[rows]
+        cosine: NDArray[np.float32] = np.einsum("ij,j->i", stored, query) * self.scale.at(rows)
         return cosine
 
     def nearest(
         self,
         query: NDArray[np.float32],
-        rows: int,
+        chunks: Sequence[slice],
         passing: Callable[[slice | NDArray[np.int64]], NDArray[np.bool_]],
         sample: NDArray[np.int64],
         each: float,
         limit: int,
     ) -> tuple[NDArray[np.int64], bool]:
-        """Of the first `rows`, those `passing` that are closest to `query`, best first.
+        """Of the rows in `chunks`, those `passing` that are closest to `query`, best first.
 
         `sample` are some of the rows that pass, and each stands for so many. Half of the sign
         codes pick some thousand rows, whole codes fewer, and int8 vectors order them. Where few
@@ -165,64 +198,63 @@ class Shelf:
         """
         few = max(_RESCORED, 4 * limit)
         parts = [code[0] for code in _signs(query[None, :])]
+        rows = sum(chunk.stop - chunk.start for chunk in chunks)
         everything = False
         if len(sample) * each * _FEW < rows or rows <= _FEW * few:
-            found = np.flatnonzero(passing(slice(0, rows)))
+            found = _joined([np.flatnonzero(passing(chunk)) + chunk.start for chunk in chunks])
             everything = len(found) <= limit
             far = self._distance(found, parts, range(_COARSE)) if len(found) > few else None
         else:
             cut = _cut(self._distance(sample, parts, range(_COARSE)), _REFINED * few / each)
-            found, far = self._within(cut, rows, parts)
-            kept = passing(found)
-            found, far = found[kept], far[kept]
+            found, far = self._within(cut, chunks, parts)
+            kept = np.flatnonzero(passing(found))
+            found, far = found.take(kept), far.take(kept)
         if far is not None:
             for wanted, words in ((_REFINED * few, range(0)), (few, range(_COARSE, _CODES))):
                 if len(found) > wanted:
                     far = far + self._distance(found, parts, words) if words else far
-                    near = far <= _cut(far, wanted)
-                    found, far = found[near], far[near]
+                    near = np.flatnonzero(far <= _cut(far, wanted))
+                    found, far = found.take(near), far.take(near)
         cosine = self.similarity(found, query)
         best: NDArray[np.int64] = found[np.lexsort((-found, -cosine))[:limit]]
         return best, everything
 
     def _within(
-        self, cut: int, rows: int, parts: Sequence[np.uint64]
+        self, cut: int, chunks: Sequence[slice], parts: Sequence[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Of the first rows, those that differ in at most `cut` signs of the coarse words."""
+        """Of the rows in `chunks`, those that differ in at most `cut` signs of the coarse words."""
         found: list[NDArray[np.int64]] = []
         distances: list[NDArray[np.uint8]] = []
         mixed = np.empty(_CHUNK, np.uint64)
-        far, more = np.empty(_CHUNK, np.uint8), np.empty(_CHUNK, np.uint8)
-        for begin in range(0, rows, _CHUNK):
-            size = min(_CHUNK, rows - begin)
-            for word in range(_COARSE):
-                code = self.codes[word].rows[begin : begin + size]
-                np.bitwise_xor(code, parts[word], out=mixed[:size])
-                np.bitwise_count(mixed[:size], out=(more if word else far)[:size])
-                if word:
-                    far += more
-            at = np.flatnonzero(far[:size] <= cut)
-            found.append(at + begin)
-            distances.append(far[at])
-        return np.concatenate(found), np.concatenate(distances)
+        both = np.empty((_COARSE, _CHUNK), np.uint8)
+        for chunk in chunks:
+            size = chunk.stop - chunk.start
+            for word, far in enumerate(both):
+                np.bitwise_xor(self.codes[word].rows[chunk], parts[word], out=mixed[:size])
+                np.bitwise_count(mixed[:size], out=far[:size])
+            far = np.add(*both[:, :size], out=both[0, :size])
+            at = np.flatnonzero(far <= cut)
+            found.append(at + chunk.start)
+            distances.append(far.take(at))
+        return _joined(found), np.concatenate(distances)
 
     def _distance(
-        self, rows: slice | NDArray[np.int64], parts: Sequence[np.uint64], words: range
+        self, rows: NDArray[np.int64], parts: Sequence[np.uint64], words: range
     ) -> NDArray[np.uint8]:
         """In how many signs of these words each row's vector differs; at most 255."""
-        far: NDArray[np.uint8] = np.bitwise_count(self.codes[words[0]].rows[rows] ^ parts[words[0]])
+        far: NDArray[np.uint8] = np.bitwise_count(self.codes[words[0]].at(rows) ^ parts[words[0]])
         for word in words[1:]:
-            far += np.bitwise_count(self.codes[word].rows[rows] ^ parts[word])
+            far += np.bitwise_count(self.codes[word].at(rows) ^ parts[word])
         return far
 
     # -- lives and attributes --------------------------------------------------
     def alive(self, rows: slice | NDArray[np.int64], moment_us: int | None) -> NDArray[np.bool_]:
         """Which of these rows were alive at a moment, or are alive now."""
-        until = self.until.rows[rows]
+        until = self.until.at(rows)
         if moment_us is None:
             now: NDArray[np.bool_] = until == OPEN
             return now
-        then: NDArray[np.bool_] = (self.start.rows[rows] <= moment_us) & (moment_us < until)
+        then: NDArray[np.bool_] = (self.start.at(rows) <= moment_us) & (moment_us < until)
         return then
 
     def key(self, row: int) -> str:
@@ -238,7 +270,7 @@ class Shelf:
         at = ATTRIBUTES.index(attribute)
         names = self._names[at]
         found = [n for value in wanted for n in names.matching(value)]
-        values = self.attributes[at].rows[rows]
+        values = self.attributes[at].at(rows)
         if len(found) > _FEW_VALUES:
             many: NDArray[np.bool_] = np.isin(values, np.array(found, np.int32))
             return many
@@ -290,3 +322,7 @@ def _signs(vectors: NDArray[np.float32]) -> list[NDArray[np.uint64]]:
 def _cut(far: NDArray[np.uint8], wanted: float) -> int:
     """The distance within which at least `wanted` of these lie."""
     return int(np.searchsorted(np.cumsum(np.bincount(far, minlength=256)), wanted))
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -15,6 +15,8 @@ from gnomon.settings import Ingest
 
 TROUBLE = ("retrying", "blocked", "failed", "gone")
 _BLOCKED = ("net.blocked", "net.robots", "source.forbidden")
+_WAITS = ("source.needs_key", "source.needs_contact", "source.secret")
+"""The operator has to give something: what that is says more than when it is tried again."""
 _NOTED_AFTER_S = 60.0
 """Trouble that lasts shorter than this is weather, and is not written into the record."""
 
@@ -39,6 +41,7 @@ class Health:
         self._since_s = clock.monotonic()
         self._began_s = clock.monotonic()
         self._attempt = 0
+        self._code = ""
 
     # -- what happens ---------------------------------------------------------
     def began(self) -> None:
@@ -64,7 +67,7 @@ class Health:
     def refused(self, error: GnomonError) -> None:
         """It cannot even be started until the operator mends something."""
         self.errors += 1
-        self._enter("failed", str(error))
+        self._enter("failed", str(error), error.code)
         self._plan(None)
 
     def troubled(self, error: Exception) -> float | None:
@@ -73,7 +76,7 @@ class Health:
             self._attempt = 0  # it ran well in between: this is a new trouble
         self._attempt += 1
         self.errors += 1
-        self._enter(_state_for(error), _cause(error))
+        self._enter(_state_for(error), _cause(error), error_code(error))
         wait_s = self._back_off_s(error)
         self._plan(wait_s)
         return wait_s
@@ -97,10 +100,10 @@ class Health:
         doubled = first * 2.0 ** min(self._attempt - 1, 60)
         return min(doubled, longest) * self._rng.uniform(0.75, 1.25)
 
-    def _enter(self, state: str, cause: str) -> None:
+    def _enter(self, state: str, cause: str, code: str = "") -> None:
         if (state in TROUBLE) != (self.state in TROUBLE) or state not in TROUBLE:
             self._since_at, self._since_s = self._clock.now(), self._clock.monotonic()
-        self.state, self.cause = state, cause.rstrip(". ")
+        self.state, self.cause, self._code = state, cause.rstrip(". "), code
 
     def _plan(self, in_s: float | None) -> None:
         now_s, now = self._clock.monotonic(), self._clock.now()
@@ -131,6 +134,8 @@ class Health:
                 since = moment(self._since_at, self._clock.now())
                 tail = f"; next try in {wait}" if wait is not None else ""
                 return f"Failing since {since}{cause}{tail}."
+            case "failed" if self._code in _WAITS:
+                return f"{self.cause}."
             case "blocked" | "failed":
                 tail = f"; tried again in {wait}" if wait is not None else ""
                 return f"{self.state.capitalize()}{cause}{tail}."

@@ -22,6 +22,7 @@ from gnomon.errors import ContentError, UpstreamTransient
 from gnomon.sources.arxiv_papers import CATEGORY, Paper, read_announced, read_found
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import REFUSED_RETRY_S, Validators, ask, poll, web_address
+from gnomon.sources.remembered import Remembered
 from gnomon.types import (
     Batch,
     Change,
@@ -73,7 +74,7 @@ class ArxivSettings(SourceSettings):
         return tuple(dict.fromkeys(categories))
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     versions: dict[str, int] = {}
@@ -83,16 +84,6 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     since_s: dict[str, int] = {}
     """By category, the moment back to which the API must be read after an absence."""
     validators: dict[str, Validators] = {}
-
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> _Memory:
-        try:
-            return msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            return cls()  # another connector had this name before
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
     def note(self, paper: Paper) -> None:
         self.versions.pop(paper.id, None)
@@ -111,7 +102,7 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     """Look for ever; see the module's promise."""
     settings: ArxivSettings = ctx.settings
-    memory = _Memory.restore(cursor)
+    memory = _Memory.read(cursor) or _Memory()
     api = _Api(ctx)
     while True:
         trouble, wait_s = "", settings.interval_s

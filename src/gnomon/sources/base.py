@@ -60,12 +60,24 @@ def reveal(secret: SecretStr) -> str:
             found = Path(name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"The secret file {name} cannot be read: {error}.", code="source.secret", path=name
+                f"The secret file {name} cannot be read: {error.strerror or error}."
+                if isinstance(error, OSError)
+                else f"The secret file {name} holds no text.",
+                code="source.secret",
+                hint="Correct the path, or who may read it.",
+                path=name,
             ) from None
     else:
         return text
     if not found:
-        raise ConfigError(f"The secret {text} is empty.", code="source.secret", reference=text)
+        raise ConfigError(
+            f"The secret {text} is empty.",
+            code="source.secret",
+            hint="Set that variable where `gnomon up` starts, and restart."
+            if kind == "env"
+            else "Write the secret into that file.",
+            reference=text,
+        )
     return found
 
 
@@ -150,9 +162,9 @@ def require_contact(ctx: Context, who: str) -> None:
     """
     if not ctx.contact.strip():
         raise ConfigError(
-            f"{who} wants to know whom it can write to, and net.contact is empty.",
+            f"{who} needs a contact: it asks whom it can write to, and net.contact is empty.",
             code="source.needs_contact",
-            hint="Set net.contact to an e-mail address or a page about you.",
+            hint="Set net.contact to an e-mail address or a page about you, and restart.",
         )
 
 

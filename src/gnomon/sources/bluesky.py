@@ -64,7 +64,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     none of them delivers, the runner waits.
     """
     settings: BlueskySettings = ctx.settings
-    position = Position.restore(cursor)
+    position = Position.read(cursor) or Position()
     handles = {await _did_of(ctx, handle): handle for handle in settings.handles}
     dids = sorted({*settings.dids, *handles})
     order = endpoints(settings.endpoints, settings.protocol)

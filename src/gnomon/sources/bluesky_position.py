@@ -11,7 +11,7 @@ from hashlib import blake2b
 import msgspec
 
 from gnomon.sources.bluesky_wire import Endpoint, Event, Wire
-from gnomon.types import Cursor
+from gnomon.sources.remembered import Remembered
 
 OVERLAP_US = 5_000_000
 """How much earlier a stream is resumed when only a time can be given."""
@@ -20,7 +20,7 @@ _CHANGED = 200
 _RECENT = 4_096
 
 
-class Position(msgspec.Struct, omit_defaults=True):
+class Position(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     base: str = ""
@@ -35,20 +35,6 @@ class Position(msgspec.Struct, omit_defaults=True):
     """The records that were last updated or deleted: short hash of the address to revision."""
     stumbled: int = 0
     """How often the frame after this position could not be read."""
-
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> Position:
-        """From a stored cursor; another connector's under this name counts as none."""
-        if cursor is None:
-            return cls()
-        try:
-            return msgspec.json.decode(cursor, type=cls)
-        except msgspec.DecodeError:
-            return cls()
-
-    def cursor(self) -> Cursor:
-        """To be stored."""
-        return msgspec.json.encode(self).decode()
 
     def resume(self, endpoint: Endpoint) -> int | None:
         """The cursor to ask this endpoint for; None: from now on."""

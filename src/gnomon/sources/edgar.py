@@ -27,6 +27,7 @@ from gnomon.extract.dates import Dates
 from gnomon.extract.feeds import parse_feed
 from gnomon.sources.base import Context, SourceSettings, SourceSpec, require_contact
 from gnomon.sources.polling import ask, short_hash, web_address
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Batch, Cursor, Document, Gap, Policy, SourceConfig, Upsert
 
 _PAGE = 100
@@ -67,7 +68,7 @@ class EdgarSettings(SourceSettings):
         return tuple(f"{int(match[1]):010}" for match in found if match)
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     seen: dict[str, None] = {}
@@ -76,16 +77,6 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     """When the newest of them was accepted."""
     companies: dict[str, int] = {}
     """By CIK, from when on its filings are wanted; moves on with its newest one."""
-
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> _Memory:
-        try:
-            return msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            return cls()  # another connector had this name before
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
     def knows(self, key: str) -> bool:
         return short_hash(key) in self.seen
@@ -103,7 +94,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     settings: EdgarSettings = ctx.settings
     if (urlsplit(settings.url).hostname or "").endswith(".sec.gov"):
         require_contact(ctx, "The SEC")
-    memory = _Memory.restore(cursor)
+    memory = _Memory.read(cursor) or _Memory()
     look = _companies if settings.ciks else _current
     while True:
         trouble = ""

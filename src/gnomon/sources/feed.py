@@ -38,6 +38,7 @@ from gnomon.sources.polling import (
     web_address,
 )
 from gnomon.sources.reading import claims_of
+from gnomon.sources.remembered import Remembered
 from gnomon.sources.schedule import adapt, estimate_s, next_poll_s, rhythm_s
 from gnomon.sources.websub import POLL_S, discover
 from gnomon.types import (
@@ -136,7 +137,7 @@ def _document(
     )
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened. Its JSON form is a few kilobytes for a window of 100 entries."""
 
     configured: str
@@ -160,20 +161,13 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, url: str) -> _Memory:
-        if cursor is None:
-            return cls(configured=url, url=url)
-        try:
-            memory = msgspec.json.decode(cursor, type=cls)
-        except msgspec.DecodeError:
-            # Another connector had this name before. Keys are stable: nothing is lost or doubled.
+        memory = cls.read(cursor)
+        if memory is None:
             return cls(configured=url, url=url)
         if memory.configured != url:
             memory.configured = url
             memory.move(url)
         return memory
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
     def move(self, url: str) -> None:
         """Ask there from now on. Validators belong to an address, so they go."""

@@ -32,6 +32,7 @@ from gnomon.sources.gdelt_files import (
 )
 from gnomon.sources.polling import ask, web_address
 from gnomon.sources.reading import Allowance, Tip, read_pages
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Batch, Cursor, Gap, Policy, SourceConfig, Upsert
 
 _BATCH_PAGES = 8
@@ -62,7 +63,7 @@ class GdeltSettings(SourceSettings):
     )
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     stamp: str = ""
@@ -73,16 +74,6 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     """How often the next file came damaged."""
     allowance: Allowance = msgspec.field(default_factory=Allowance)
 
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> _Memory:
-        try:
-            return msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            return cls()  # another connector had this name before
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
-
     def passed(self, release: Release) -> None:
         self.stamp, self.row, self.tries = release.stamp, 0, 0
 
@@ -90,7 +81,7 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     """Look at the list for ever; see the module's promise."""
     settings: GdeltSettings = ctx.settings
-    memory = _Memory.restore(cursor)
+    memory = _Memory.read(cursor) or _Memory()
     while True:
         wait_s, text = settings.interval_s * ctx.rng.uniform(1.0, 1.1), ""
         pending, gap = await _pending(ctx, memory)

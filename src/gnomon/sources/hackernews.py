@@ -25,6 +25,7 @@ from gnomon.extract.dates import Dates
 from gnomon.extract.text import detect_lang, html_to_text, one_line
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import REFUSED_RETRY_S, ask, web_address
+from gnomon.sources.remembered import Remembered
 from gnomon.types import (
     Batch,
     Change,
@@ -91,7 +92,7 @@ class HackerNewsSettings(SourceSettings):
     url: str = Field("https://hacker-news.firebaseio.com/v0", description="Address of the API.")
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     mode: str = "all"
@@ -116,14 +117,8 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, mode: str) -> _Memory:
-        try:
-            found = msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            found = cls()  # another connector had this name before
-        return found if found.mode == mode else cls(mode=mode)
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
+        found = cls.read(cursor)
+        return found if found is not None and found.mode == mode else cls(mode=mode)
 
     def holds(self, id: int) -> bool:
         """Whether the item was walked, so that its changes matter."""

@@ -67,7 +67,7 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     """Listen and poll for ever; see the module's promise."""
     settings: MastodonSettings = ctx.settings
     token = reveal(settings.token) if settings.token is not None else ""
-    follower = _Follower(ctx, Api(ctx, settings.server, token), Memory.restore(cursor))
+    follower = _Follower(ctx, Api(ctx, settings.server, token), Memory.read(cursor) or Memory())
     try:
         parts = await follower.parts()
         async with aclosing(merged(*parts)) as coming:
@@ -120,7 +120,10 @@ class _Follower:
                 f"{self.host} shows {', '.join(t.name for t in refused)} to its users only, "
                 "so it needs a key.",
                 code="source.needs_key",
-                hint="Set token of this source to env:NAME or file:PATH.",
+                hint=(
+                    "Give it a user's token: gnomon sources set "
+                    f"'{self.ctx.config.name}' token=env:NAME (or file:PATH)."
+                ),
             )
         if refused:
             parts.append(self._refused(refused))

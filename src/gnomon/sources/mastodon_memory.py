@@ -9,12 +9,13 @@ import msgspec
 
 from gnomon.clock import to_us
 from gnomon.sources.mastodon_posts import key_of, order_of
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Change, Cursor, Delete, Document, Upsert
 
 _REMEMBERED = 2_000
 
 
-class Memory(msgspec.Struct, omit_defaults=True):
+class Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     newest: dict[str, str] = {}
@@ -26,22 +27,12 @@ class Memory(msgspec.Struct, omit_defaults=True):
     """Deleted lately: a late repetition must not bring them back."""
     checked_us: int = 0
 
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> Memory:
-        """What was remembered; a cursor of another connector starts afresh."""
-        if cursor is None:
-            return cls()
-        try:
-            return msgspec.json.decode(cursor, type=cls)
-        except msgspec.DecodeError:
-            return cls()
-
     def cursor(self) -> Cursor:
         """To be stored with the changes before it."""
         for known in (self.edited, self.gone):
             for id in list(known)[:-_REMEMBERED]:
                 del known[id]
-        return msgspec.json.encode(self).decode()
+        return super().cursor()
 
     def accept(self, step: Step, host: str, now: datetime) -> list[Change]:
         """Bring the memory up to date; returns what is to be handed over."""

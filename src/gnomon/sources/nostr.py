@@ -47,11 +47,11 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     """Follow all relays until none can be listened to; see the module's promise."""
     settings: NostrSettings = ctx.settings
     verify = verifier()
-    memory = Memory.restore(cursor)
+    memory = Memory.read(cursor) or Memory()
     urls = tuple(dict.fromkeys(settings.relays))
     memory.follow(urls, int(ctx.clock.now().timestamp() - settings.backfill_s))
     if cursor is None:
-        yield Batch((), memory.cursor(settings.overlap_s))
+        yield Batch((), memory.tidy(settings.overlap_s).cursor())
     relays = [Relay(ctx, url, memory, verify) for url in urls]
     book = _Book(ctx, memory)
     async with aclosing(merged(*(_keep_listening(ctx, r, relays) for r in relays))) as coming:
@@ -118,7 +118,7 @@ class _Book:
                 del memory.expiring[key]
                 changes.append(Delete(key=key))
         memory.since[news.relay] = max(memory.since[news.relay], news.since_s)
-        return Batch(tuple(changes), memory.cursor(self._settings.overlap_s))
+        return Batch(tuple(changes), memory.tidy(self._settings.overlap_s).cursor())
 
     def _changes(self, event: NostrEvent) -> list[Change]:
         memory = self._memory

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
-from gnomon.types import Cursor
+from gnomon.sources.remembered import Remembered
 
 _SEEN = 4_000
 _REMEMBERED = 500
 
 
-class Memory(msgspec.Struct, omit_defaults=True):
+class Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     since: dict[str, int] = {}
@@ -30,22 +30,14 @@ class Memory(msgspec.Struct, omit_defaults=True):
     since_s: int = 0
     """The same as `since`, of the time when one relay was followed at once."""
 
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> Memory:
-        """What was remembered; a cursor of another connector starts afresh."""
-        try:
-            return msgspec.json.decode(cursor or "{}", type=cls)
-        except msgspec.DecodeError:
-            return cls()
-
     def follow(self, relays: Sequence[str], first_s: int) -> None:
         """These relays are followed; one that is new begins at `first_s`."""
         first_s = self.since_s or first_s
         self.since = {relay: self.since.get(relay, first_s) for relay in relays}
         self.since_s = 0
 
-    def cursor(self, overlap_s: float) -> Cursor:
-        """To be stored. What no relay would send again needs no memory."""
+    def tidy(self, overlap_s: float) -> Self:
+        """Forget what no relay would send again."""
         oldest_s = min(self.since.values(), default=0) - overlap_s - 60
         self.seen = {id: at for id, at in self.seen.items() if at >= oldest_s}
         kept: dict[str, Any]
@@ -57,4 +49,4 @@ class Memory(msgspec.Struct, omit_defaults=True):
         ):
             for key in list(kept)[: max(len(kept) - most, 0)]:
                 del kept[key]
-        return msgspec.json.encode(self).decode()
+        return self

@@ -18,6 +18,7 @@ from gnomon.extract.dates import Dates
 from gnomon.sources.base import Context
 from gnomon.sources.nws_alerts import Alert, alert_of, content_of, document_of
 from gnomon.sources.polling import Validators, short_hash
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Change, Cursor, Delete, Upsert
 
 OVERLAP_US = 600_000_000
@@ -57,7 +58,7 @@ class Known(msgspec.Struct, array_like=True):
         return [Delete(key=key)]
 
 
-class Memory(msgspec.Struct, omit_defaults=True):
+class Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     asked: str = ""
@@ -73,15 +74,8 @@ class Memory(msgspec.Struct, omit_defaults=True):
     @classmethod
     def restore(cls, cursor: Cursor | None, asked: str) -> Memory:
         """From a stored cursor. Alerts that are not asked for any more end as if they vanished."""
-        try:
-            found = msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            found = cls()  # another connector had this name before
+        found = cls.read(cursor) or cls()
         return found if found.asked == asked else cls(asked=asked, alerts=found.alerts)
-
-    def cursor(self) -> Cursor:
-        """To be stored."""
-        return msgspec.json.encode(self).decode()
 
     def tidy(self, now_us: int) -> None:
         """Forget what ended long ago, and messages that cannot come again."""

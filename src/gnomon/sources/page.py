@@ -28,6 +28,7 @@ from gnomon.sources.polling import (
     web_address,
 )
 from gnomon.sources.reading import claims_of
+from gnomon.sources.remembered import Remembered
 from gnomon.sources.schedule import adapt, next_poll_s
 from gnomon.types import Batch, Change, Cursor, Delete, Document, Policy, SourceConfig, Upsert
 
@@ -46,7 +47,7 @@ class PageSettings(SourceSettings):
     lang: str = Field("", description="Language of the page, where it claims none.")
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     configured: str
@@ -59,21 +60,13 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, url: str) -> _Memory:
-        if cursor is None:
-            return cls(configured=url)
-        try:
-            memory = msgspec.json.decode(cursor, type=cls)
-        except msgspec.DecodeError:
-            # Another connector had this name before. Keys are stable: nothing is lost or doubled.
-            return cls(configured=url)
-        return memory if memory.configured == url else cls(configured=url)
+        memory = cls.read(cursor)
+        known = memory is not None and memory.configured == url
+        return memory if memory is not None and known else cls(configured=url)
 
     def known(self) -> tuple[object, ...]:
         """What a restart must know; the interval alone is not worth a write."""
         return self.validators, self.text, self.missing
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
 
 def document_of(

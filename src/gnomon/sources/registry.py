@@ -104,7 +104,9 @@ class Registry:
             known = sorted(spec.settings.model_fields, key=SourceSettings.model_fields.__contains__)
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"Known settings: {', '.join(known)}."
-            if first["type"] == "extra_forbidden" and near:
+            if not key:
+                hint = f"See docs/{spec.docs_url}.md."
+            elif first["type"] == "extra_forbidden" and near:
                 hint = f"Did you mean {near[0]}?"
             said = first["msg"].removeprefix("Value error, ")
             # A secret is not told again, neither under its name nor under one that is misspelt.
@@ -187,6 +189,11 @@ class Registry:
         _, colon, rest = text.partition("://")
         if colon:
             return f"Only http and https are followed: https://{rest[:200]}, perhaps?"
+        if (spec := self.specs.get(text)) is not None:
+            return (
+                f"The connector {text} wants to be told what to follow: {_such_as(spec)}, or "
+                f"`--type {text} --set KEY=VALUE`. See docs/{spec.docs_url}.md."
+            )
         if text.startswith(("/", "./", "../", "~")):
             return "There is no such file here."
         if len(text) > 1 and text.startswith("@") and text.count("@") == 1:

@@ -123,7 +123,8 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
     if noisy >= _NOISY_BATCHES:
         text = f"In all {bad} rows of {settings.path} could not be used."
         yield Batch((Notice(code="replay.bad_rows", text=text, level="warning"),), place.cursor())
-    ctx.heard(text=f"the file ended after row {place.row}")
+    left_out = f"; rows that could not be used: {bad:,}" if bad else ""
+    ctx.heard(text=f"the file ended after row {place.row}{left_out}")
 
 
 async def _in_thread(read: Callable[[], _Chunk]) -> _Chunk:

@@ -21,6 +21,7 @@ from gnomon.extract.urls import canonical_url
 from gnomon.sources.base import Context, SourceSettings, SourceSpec, reveal
 from gnomon.sources.polling import short_hash
 from gnomon.sources.reading import Allowance, Tip, read_pages
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Batch, Change, Cursor, Gap, Policy, SourceConfig, Upsert
 from gnomon.websearch.base import Budget, Hit
 from gnomon.websearch.client import MAX_QUERY_CHARS, open_search
@@ -57,13 +58,13 @@ class SearchSettings(SourceSettings):
     def _complete(self) -> SearchSettings:
         service = SERVICES[self.provider]
         if service.needs_key and self.key is None:
-            raise ValueError(f"{service.title} needs the setting key")
+            raise ValueError(f"{service.title} needs a key: set key to env:NAME or file:PATH")
         if not service.base and not self.url:
-            raise ValueError(f"{service.title} needs the setting url")
+            raise ValueError(f"{service.title} needs an address: set url to it")
         return self
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     configured: str
@@ -76,20 +77,12 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     @classmethod
     def restore(cls, cursor: Cursor | None, settings: SearchSettings) -> _Memory:
         configured = f"{settings.provider} {settings.query}"
-        memory = None
-        if cursor is not None:
-            try:
-                memory = msgspec.json.decode(cursor, type=cls)
-            except msgspec.DecodeError:
-                memory = None  # another connector had this name before
+        memory = cls.read(cursor)
         if memory is None or memory.configured != configured:
             memory = cls(configured=configured)
         memory.budget.requests_per_day = settings.requests_per_day
         memory.budget.usd_per_day = settings.usd_per_day
         return memory
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
     def wants(self, hit: Hit) -> bool:
         return self.seen.get(short_hash(canonical_url(hit.url))) != _changed(hit)

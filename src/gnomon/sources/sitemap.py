@@ -35,6 +35,7 @@ from gnomon.sources.polling import (
     web_address,
 )
 from gnomon.sources.reading import Allowance, Read, Tip, read_page
+from gnomon.sources.remembered import Remembered
 from gnomon.sources.schedule import adapt, next_poll_s
 from gnomon.sources.sitemap_xml import MAX_SITEMAP_BYTES, Sitemap, SitemapEntry, read_sitemap
 from gnomon.types import Batch, Change, Cursor, Delete, Gap, Policy, SourceConfig, Upsert
@@ -84,7 +85,7 @@ class _File(msgspec.Struct, omit_defaults=True):
     newest_us: int = 0
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     configured: str
@@ -99,19 +100,11 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, settings: SitemapSettings, now: datetime) -> _Memory:
-        memory = None
-        if cursor is not None:
-            try:
-                memory = msgspec.json.decode(cursor, type=cls)
-            except msgspec.DecodeError:
-                memory = None  # another connector had this name before
+        memory = cls.read(cursor)
         if memory is None or memory.configured != settings.url:
             start = now - timedelta(days=settings.backfill_days)
             memory = cls(configured=settings.url, start_us=to_us(start))
         return memory
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
 
     def wants(self, entry: SitemapEntry) -> bool:
         moment = entry.moment

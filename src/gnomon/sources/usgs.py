@@ -22,6 +22,7 @@ from gnomon.errors import ContentError, UpstreamTransient
 from gnomon.extract.dates import Dates
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
 from gnomon.sources.polling import REFUSED_RETRY_S, Validators, poll, short_hash, web_address
+from gnomon.sources.remembered import Remembered
 from gnomon.types import (
     Batch,
     Change,
@@ -65,7 +66,7 @@ class _Known(msgspec.Struct, array_like=True):
     time_ms: int
 
 
-class _Memory(msgspec.Struct, omit_defaults=True):
+class _Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened."""
 
     feed: str = ""
@@ -79,14 +80,8 @@ class _Memory(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def restore(cls, cursor: Cursor | None, feed: str) -> _Memory:
-        try:
-            found = msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            found = cls()  # another connector had this name before
-        return found if found.feed == feed else cls(feed=feed)
-
-    def cursor(self) -> Cursor:
-        return msgspec.json.encode(self).decode()
+        found = cls.read(cursor)
+        return found if found is not None and found.feed == feed else cls(feed=feed)
 
     def forget(self, before_ms: int) -> None:
         """Drop what lies before the window."""
@@ -135,8 +130,10 @@ def _parse(body: bytes, url: str) -> dict[str, Any]:
         if isinstance(data["features"], list) and isinstance(data["metadata"]["generated"], int):
             return data  # type: ignore[no-any-return]
         reason = "no features"
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = repr(error)
+    except (ValueError, RecursionError):
+        reason = "it is no JSON"
+    except (KeyError, TypeError):
+        reason = "it is JSON of another shape"
     raise ContentError(
         f"{url} is not what the USGS's feeds look like ({reason}).",
         code="usgs.unreadable",

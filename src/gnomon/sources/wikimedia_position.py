@@ -12,6 +12,7 @@ import json
 
 import msgspec
 
+from gnomon.sources.remembered import Remembered
 from gnomon.types import Cursor
 
 OVERLAP_MS = 5_000
@@ -19,7 +20,7 @@ _REMEMBERED_MS = 2 * OVERLAP_MS
 _MOST = 1_000
 
 
-class Position(msgspec.Struct, omit_defaults=True):
+class Position(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened. Times are milliseconds since the epoch."""
 
     streams: str = ""
@@ -38,15 +39,8 @@ class Position(msgspec.Struct, omit_defaults=True):
     @classmethod
     def restore(cls, cursor: Cursor | None, streams: str) -> Position:
         """From a stored cursor; one of another connector or other streams counts as none."""
-        try:
-            found = msgspec.json.decode(cursor, type=cls) if cursor is not None else cls()
-        except msgspec.DecodeError:
-            found = cls()
-        return found if found.streams == streams else cls(streams=streams)
-
-    def cursor(self) -> Cursor:
-        """To be stored."""
-        return msgspec.json.encode(self).decode()
+        found = cls.read(cursor)
+        return found if found is not None and found.streams == streams else cls(streams=streams)
 
     def last_event_id(self) -> str:
         """What to ask for; empty if no topic is known yet."""

@@ -131,9 +131,12 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
         raise UpstreamTerminal(
             "X needs a key.",
             code="source.needs_key",
-            hint="Set bearer_token of this source to env:NAME or file:PATH.",
+            hint=(
+                "Give it the app's bearer token: gnomon sources set "
+                f"'{ctx.config.name}' bearer_token=env:NAME (or file:PATH)."
+            ),
         )
-    memory = Memory.restore(cursor)
+    memory = Memory.read(cursor) or Memory()
     purse = Purse(
         ctx.clock,
         budget_usd=settings.budget_usd_day,
@@ -153,11 +156,11 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                 changes: list[Change] = []
                 for step in steps:
                     changes += step.accept(memory, now)
-                yield Batch(tuple(changes), memory.cursor(purse, now, settings.relook_s))
+                yield Batch(tuple(changes), memory.tidy(purse, now, settings.relook_s).cursor())
     except UpstreamError as error:
         told = patient(error, memory.attempt, ctx.clock.now())
         memory.attempt += 1
-        yield Batch((), memory.cursor(purse, ctx.clock.now(), settings.relook_s))
+        yield Batch((), memory.tidy(purse, ctx.clock.now(), settings.relook_s).cursor())
         raise told from None
 
 

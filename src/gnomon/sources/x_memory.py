@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Self
 
 import msgspec
 
 from gnomon.clock import from_us, to_us
+from gnomon.sources.remembered import Remembered
 from gnomon.sources.x_money import Purse
 from gnomon.sources.x_posts import key_of
-from gnomon.types import Change, Cursor, Gap, Purge
+from gnomon.types import Change, Gap, Purge
 
 _REMEMBERED_S = 7_200.0
 """Edits are possible for an hour at most; a late duplicate does not come later than this."""
@@ -43,7 +45,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     posts: int = 0
 
 
-class Memory(msgspec.Struct, omit_defaults=True):
+class Memory(Remembered, msgspec.Struct, omit_defaults=True):
     """The cursor, opened. What it says is true once everything before it is stored."""
 
     until_us: int = 0
@@ -70,18 +72,8 @@ class Memory(msgspec.Struct, omit_defaults=True):
     """Where the running compliance round goes on."""
     job: Job | None = None
 
-    @classmethod
-    def restore(cls, cursor: Cursor | None) -> Memory:
-        """What was remembered; a cursor of another connector starts afresh."""
-        if cursor is None:
-            return cls()
-        try:
-            return msgspec.json.decode(cursor, type=cls)
-        except msgspec.DecodeError:
-            return cls()
-
-    def cursor(self, purse: Purse, now: datetime, relook_s: float = 0.0) -> Cursor:
-        """To be stored with the changes before it. Looks older than `relook_s` are forgotten."""
+    def tidy(self, purse: Purse, now: datetime, relook_s: float = 0.0) -> Self:
+        """Note the money spent; forget what is long past, and looks older than `relook_s`."""
         self.day, self.spent_micros = purse.day, purse.spent_micros
         horizon_us = to_us(now - timedelta(seconds=_REMEMBERED_S))
         self.gone = dict([(k, at) for k, at in self.gone.items() if at > horizon_us][-_REMEMBERED:])
@@ -89,7 +81,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
         self.looked = dict([(k, t) for k, t in self.looked.items() if t > looked_us][-_LOOKED:])
         self.versions = dict(list(self.versions.items())[-_REMEMBERED:])
         self.connects_us = [us for us in self.connects_us if us > to_us(now) - 900_000_000]
-        return msgspec.json.encode(self).decode()
+        return self
 
     # -- edits and removals ---------------------------------------------------
     def first_of(self, id: str) -> str:

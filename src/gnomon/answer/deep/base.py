@@ -69,6 +69,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     citation: int
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the report's table of figures."""
+
+    figure: str
+    """The number with what it counts, as it stands in the sentence."""
+    text: str
+    at: datetime | None
+    citation: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome. Every sentence carries its verdict, like those of any answer."""
 
@@ -76,6 +86,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[Section, ...] = ()
     timeline: tuple[Row, ...] = ()
     """What was reported when, oldest first; empty where there is too little for a table."""
+    figures: tuple[Figure, ...] = ()
+    """What was counted and measured; empty where a single number is told."""
     uncertain: tuple[str, ...] = ()
     """What stayed open: disputed, told by one origin alone, asked and not found."""
     citations: tuple[Citation, ...] = ()
@@ -138,22 +150,46 @@ def markdown(run: Run) -> str:
         lines += ["## Timeline", "", "| when | what |", "|---|---|"]
         lines += [f"| {in_words(r.at)} | {_cell(r.text)} [{r.citation}] |" for r in report.timeline]
         lines.append("")
+    if report.figures:
+        lines += ["## In figures", "", "| figure | reported | what is said |", "|---|---|---|"]
+        lines += [
+            f"| {_cell(f.figure)} | {in_words(f.at) if f.at else 'undated'} | {_cell(f.text)} "
+            f"[{f.citation}] |"
+            for f in report.figures
+        ]
+        lines.append("")
     if report.uncertain:
         lines += ["## What stayed uncertain", "", *(f"- {u}" for u in report.uncertain), ""]
     if report.citations:
         lines += ["## Sources", ""]
-        lines += [f"{c.number}. {c.title or c.key} ({c.source}) {c.url}" for c in report.citations]
+        lines += [
+            f"{c.number}. {c.title or c.key} ({c.source}, {_stamp(c)}) {c.url}".rstrip()
+            for c in report.citations
+        ]
+        newest = max((t for c in report.citations if (t := c.published_at)), default=None)
+        lines += ["", f"Newest evidence: {in_words(newest)}."] if newest else []
+    lines += ["", *(f"Note: {note}" for note in report.notes)] if report.notes else []
     return "\n".join(lines).strip() + "\n"
 
 
 def _prose(sentences: tuple[Sentence, ...]) -> str:
-    marks = {"supported": "", "partly": " (partly supported)"}
-    return " ".join(
-        s.text
-        + "".join(f" [{n}]" for n in s.citations)
-        + marks.get(s.verdict.kind.value, f" ({s.verdict.kind.value.replace('_', ' ')})")
-        for s in sentences
-    )
+    return " ".join(s.text + "".join(f" [{n}]" for n in s.citations) + _marks(s) for s in sentences)
+
+
+def _marks(sentence: Sentence) -> str:
+    """What a reader must know about a sentence at once."""
+    kind = sentence.verdict.kind.value
+    marks = {"supported": [], "partly": ["partly supported"]}.get(kind, [kind.replace("_", " ")])
+    marks += [f"stood until {in_words(sentence.until)}"] if sentence.until else []
+    marks += ["disputed"] if sentence.disputed else []
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _stamp(citation: Citation) -> str:
+    if citation.published_at is not None:
+        return in_words(citation.published_at)
+    seen = citation.observed_at
+    return f"undated, first seen {in_words(seen)}" if seen else "undated"
 
 
 def _cell(text: str) -> str:

@@ -4,9 +4,10 @@ This is the reduced form of deep mode, which needs no language model; with one, 
 directions that it starts from.
 """
 
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -14,22 +15,43 @@ from gnomon.answer import facts
 from gnomon.answer.base import Plan
 from gnomon.answer.deep.base import Direction, Finding
 from gnomon.answer.pages import links_in
+from gnomon.answer.parts import told_apart
 from gnomon.answer.plan import focus
-from gnomon.answer.words import content, fold, plain, stems
+from gnomon.answer.words import content, fold, plain, stem, stems
 from gnomon.types import Citation
 
 _MAX_ENTITIES = 3
 _MAX_LINKS = 3
+_NEWEST = "What is new about "
+_ASPECTS = {
+    "why": "Why",
+    "when": "When",
+    "who": "Who",
+    "where": "Where",
+    "how many": "How many",
+}
+_ASKS = frozenset(
+    stem(w)
+    for w in "state status situation happen happened happening know known knows tell new news "
+    "newest latest current currently now still stand stands development developments update "
+    "updates information overview summary report explain describe".split()
+)
+"""Words that ask for something without saying of what."""
 
 
 def first(question: str, plan: Plan, langs: Sequence[str] = ()) -> list[Direction]:
     """The question itself, its parts, its aspects, and its other side."""
-    topic = topic_of(question)
+    parts = told_apart(question)
+    topic = topic_of(parts[0])
     out = [Direction(question, "question")]
-    parts = [p.strip() for p in re.split(r"(?<=[?？؟])\s+", question) if p.strip()]
     if len(parts) > 1:
-        out += [Direction(p, "aspect") for p in parts]
+        # "What does it cost?" is asked of what the question before is about.
+        out += [
+            Direction(p if not topic or stems(p) & stems(topic) else f"{topic}: {p}", "aspect")
+            for p in parts
+        ]
     if topic:
+        out.append(Direction(f"{_NEWEST}{topic}?", "aspect"))
         asked = {
             "reason": f"{topic}: why?",
             "time": f"{topic}: when?",
@@ -68,8 +90,19 @@ def links(citations: Iterable[Citation], texts: Iterable[str]) -> list[Direction
 
 def topic_of(question: str) -> str:
     """The words of the question that say what it is about, as they stand there."""
-    kept = [w.text for w in content(focus(question))]
+    told = content(focus(question))
+    kept = [w.text for w in told if w.stem not in _ASKS] or [w.text for w in told]
     return " ".join(kept[:8])
+
+
+def titled(direction: str) -> str:
+    """What was asked, as a heading over what was found."""
+    if direction.startswith(_NEWEST):
+        return "The newest"
+    about, _, asked = direction.rstrip("?").rpartition(": ")
+    if asked in _ASPECTS:
+        return _ASPECTS[asked]
+    return about or direction.rstrip("?")
 
 
 def is_new(finding: Finding, notebook: Sequence[Finding]) -> bool:
@@ -84,3 +117,9 @@ def is_new(finding: Finding, notebook: Sequence[Finding]) -> bool:
         if alike >= 0.8 and numbers <= {n.value for n in facts.numbers(other.text)}:
             return False
     return True
+
+
+def says_all(finding: Finding, other: Finding) -> bool:
+    """Whether a claim holds another one of the same document word for word."""
+    same = {c.key for c in finding.citations} >= {c.key for c in other.citations}
+    return same and plain(other.text) in plain(finding.text)

@@ -288,6 +288,8 @@ class Engine:
         kept = []
         for finding in found:
             if directions.is_new(finding, run.notebook):
+                # What says all that an earlier one says, and more, stands in its place.
+                run.notebook[:] = [f for f in run.notebook if not directions.says_all(finding, f)]
                 run.notebook.append(finding)
                 kept.append(finding)
                 tell("noted", finding.text)

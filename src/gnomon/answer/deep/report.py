@@ -9,11 +9,14 @@ from importlib import resources
 
 from msgspec import structs
 
+from gnomon.answer import facts
 from gnomon.answer.base import Draft, Plan, Question
-from gnomon.answer.deep.base import Finding, Report, Row, Run, Section
+from gnomon.answer.deep.base import Figure, Finding, Report, Row, Run, Section
+from gnomon.answer.deep.directions import titled
 from gnomon.answer.desk import Desk
 from gnomon.answer.generative import FENCE, Reader, fenced
 from gnomon.answer.plan import plan
+from gnomon.answer.reliability import trusted
 from gnomon.answer.support import Read
 from gnomon.clock import in_words
 from gnomon.models.base import GenerateRequest, Message
@@ -24,7 +27,9 @@ PROMPT = "report.v1.md"
 _SUMMARY = 3
 _PER_SECTION = 6
 _TIMELINE_FROM = 3
+_FIGURES_FROM = 2
 _HEADING = re.compile(r"^\s{0,3}#{1,4}\s+(.{1,120}?)\s*#*\s*$", re.MULTILINE)
+_COUNTED = re.compile(r"[ -]?[^\W\d_][\w/]*|\s?[%‰€$£¥°]\w?")
 _HEADINGS = {
     "other side": "The other side",
     "before": "Before",
@@ -129,6 +134,19 @@ class Writing:
             structs.replace(s, origins=max(s.origins, known.get(s.text, 1))) for s in written
         )
 
+    def _unsure(self, told: Sequence[Sentence]) -> list[str]:
+        """What the findings dispute among themselves, and what nobody reliable tells."""
+        out = [d.text for d in self._desk.disagreements]
+        by_place = {(p.document.key, p.start): p for p in self.passages}
+        for sentence in told:
+            cited = [self._desk.citations[n - 1] for n in sentence.citations]
+            passages = [by_place.get((c.key, c.start)) for c in cited]
+            own = {c.source for c in cited}
+            if own >= set(sentence.also) and not any(p and trusted(p) for p in passages):
+                names = ", ".join(sorted(own))
+                out.append(f"Told by {names} alone, which is no reliable source: “{sentence.text}”")
+        return out
+
     def _grouped(self) -> Mapping[str, list[Draft]]:
         out: dict[str, list[Draft]] = {}
         for finding, draft in self.drafts:
@@ -142,7 +160,8 @@ class Writing:
             summary=tuple(summary),
             sections=tuple(sections),
             timeline=_timeline(every, citations),
-            uncertain=tuple(uncertain(self.run, every)),
+            figures=_figures(every, citations),
+            uncertain=tuple(uncertain(self.run, every, self._unsure(every))),
             citations=citations,
             writer=by,
             notes=tuple(self._desk.remarks()),
@@ -152,13 +171,13 @@ class Writing:
 def heading(finding: Finding) -> str:
     """The section that a finding belongs to."""
     if finding.why in ("aspect", "entity", "question"):
-        return finding.direction.rstrip("?").replace(": ", ", ", 1)
+        return titled(finding.direction)
     return _HEADINGS[finding.why]
 
 
-def uncertain(run: Run, told: Sequence[Sentence]) -> list[str]:
+def uncertain(run: Run, told: Sequence[Sentence], unsure: Sequence[str] = ()) -> list[str]:
     """What a reader cannot rely on, in plain words."""
-    out = list(dict.fromkeys(run.disputes))
+    out = list(dict.fromkeys([*run.disputes, *unsure]))
     out += [f"Asked and not found: {text}" for text in dict.fromkeys(run.empty)]
     alone = [s for s in told if s.origins <= 1]
     if told and len(alone) == len(told):
@@ -180,6 +199,34 @@ def _timeline(sentences: Sequence[Sentence], citations: Sequence[Citation]) -> t
             rows.append(Row(at=cited.published_at, text=s.text, citation=cited.number))
     rows.sort(key=lambda r: r.at)
     return tuple(rows) if len({r.at for r in rows}) >= _TIMELINE_FROM else ()
+
+
+def _figures(sentences: Sequence[Sentence], citations: Sequence[Citation]) -> tuple[Figure, ...]:
+    """Numbers that count something, those of one unit together, newest first."""
+    by_number = {c.number: c for c in citations}
+    found: dict[str, list[Figure]] = {}
+    for s in sentences:
+        cited = by_number.get(s.citations[0]) if s.citations else None
+        for number in facts.numbers(s.text) if cited is not None else ():
+            if cited is None or not number.unit or not any(c.isdigit() for c in number.text):
+                continue
+            row = Figure(
+                figure=_with_unit(s.text, number), text=s.text,
+                at=cited.published_at, citation=cited.number,
+            )  # fmt: skip
+            rows = found.setdefault(number.unit, [])
+            if not any((r.figure, r.citation) == (row.figure, row.citation) for r in rows):
+                rows.append(row)
+    for rows in found.values():
+        rows.sort(key=lambda r: r.at.timestamp() if r.at else 0.0, reverse=True)
+    told = [row for rows in found.values() for row in rows]
+    return tuple(told) if len(told) >= _FIGURES_FROM else ()
+
+
+def _with_unit(text: str, number: facts.Number) -> str:
+    """A number as it stands, with the word behind it that says what it counts."""
+    word = _COUNTED.match(text, number.end) if number.text[-1].isdigit() else None
+    return number.text + (word[0] if word else "")
 
 
 def _passage(c: Citation, document: Document) -> Passage:
