@@ -125,7 +125,8 @@ async def test_a_report_tells_figures_lone_posts_and_when_each_source_spoke(
     assert "(herald, 2026-05-04 17:00 UTC)" in told
     assert "Newest evidence: 2026-05-04 17:30 UTC." in told
     assert any("board alone" in u and "until spring" in u for u in done.report.uncertain)
-    assert "stood until 2026-05-04 17:00 UTC" in told
+    assert "200,000 crowns. [1] (disputed)" in told
+    assert any("Sources disagree" in u for u in done.report.uncertain)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from gnomon.clock import in_utc, in_words
 from gnomon.types import Citation, Document, Passage, Superseded
 
 _SAYS_SAME = 0.6
-_SAYS_IT_ALL = 0.7
+_SAYS_IT_ALL = 0.6
 """Who says "closed" does not say "closed until spring", unless both tell one number or time."""
 _SPEAKS_OF_IT = 0.5
 _AT_ONCE = timedelta(minutes=30)
@@ -127,7 +127,8 @@ class Others:
             self._plan.expects == "person" and _other_name(me.text, other.text)
         )
         if not excluded:
-            said = len(shared) >= _SAYS_IT_ALL * len(me.stems) or _one_fact(me.text, other.text)
+            own = me.stems - {s for n in facts.names(me.text) for s in n.stems}
+            said = len(shared & own) >= _SAYS_IT_ALL * len(own) or _one_fact(me.text, other.text)
             same = alike >= _SAYS_SAME and said and _same_facts(me.text, other.text)
             return "same" if same else None
         if corrected(me.document, me.text, other.document, other.text, other.time):
