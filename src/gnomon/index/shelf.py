@@ -229,10 +229,11 @@ class Shelf:
         both = np.empty((_COARSE, _CHUNK), np.uint8)
         for chunk in chunks:
             size = chunk.stop - chunk.start
-            for word, far in enumerate(both):
+            for word in range(_COARSE):
                 np.bitwise_xor(self.codes[word].rows[chunk], parts[word], out=mixed[:size])
-                np.bitwise_count(mixed[:size], out=far[:size])
-            far = np.add(*both[:, :size], out=both[0, :size])
+                np.bitwise_count(mixed[:size], out=both[word, :size])
+            far = both[0, :size]
+            far += both[1, :size]
             at = np.flatnonzero(far <= cut)
             found.append(at + chunk.start)
             distances.append(far.take(at))
