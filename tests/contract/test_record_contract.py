@@ -199,6 +199,16 @@ class TestAppend:
         )
         assert append(record, 6, Delete(key="a")).unchanged == 1
 
+    def test_sources_that_overlap_do_not_hand_one_document_to_and_fro(self, record: Record):
+        append(record, 0, put("a", "one"), source="tag")
+        for n, source in enumerate(("everything", "tag", "everything"), 1):
+            done = append(record, n, put("a", "one"), source=source)
+            assert (done.unchanged, done.entries) == (1, ())
+        append(record, 5, put("a", "two"), source="everything")
+        append(record, 6, put("a", "two"), source="tag")
+        assert [d.text for d in record.versions("a")] == ["one", "two"]
+        assert [d.source for d in record.versions("a")] == ["tag", "everything"]
+
     def test_what_reappears_is_a_new_version_even_if_it_is_the_same(self, record: Record):
         append(record, 0, put())
         append(record, 5, Delete(key="a"))
