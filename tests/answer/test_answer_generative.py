@@ -228,7 +228,8 @@ async def test_a_capable_model_has_room_for_the_form_that_is_asked_for(empty_tow
         rows = "".join(f"| Boat {n} | {n}5 [{number}] |\n" for number, n in quoted)
         return f"| Boat | People |\n|---|---|\n{rows}"
 
-    models = empty_town.models(generator=ScriptedGenerator([table]))
+    generator = ScriptedGenerator([table])
+    models = empty_town.models(generator=generator)
     asked = Question(text="How many people do the boats of the harbour fleet carry?")
     short = await empty_town.ask(asked, models)
     assert len(short.sentences) == 4
@@ -237,3 +238,6 @@ async def test_a_capable_model_has_room_for_the_form_that_is_asked_for(empty_tow
     assert len(whole.sentences) > 4
     assert "Boat 3: 35 people." in [s.text for s in whole.sentences]
     assert all(s.verdict.score > 0.9 for s in whole.sentences)
+    assert [r.max_tokens for r in generator.requests] == [512, 2_000]
+    await empty_town.ask(structs.replace(wished, max_output_tokens=600), models)
+    assert generator.requests[-1].max_tokens == 600

@@ -47,7 +47,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     follow_ups: bool = False
     """Whether the answer should come with questions that follow on it."""
     max_sentences: int = 4
-    max_output_tokens: int = 512
+    max_output_tokens: int | None = None
+    """For a model that phrases; None: as many as its sentences need."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

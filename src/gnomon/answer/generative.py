@@ -64,6 +64,8 @@ _AT_LENGTH = re.compile(
 )
 _LONG = 20
 """Sentences, items and rows of an answer that is asked for at length."""
+_TOKENS = 512
+_TOKENS_PER_SENTENCE = 100
 _SMALL_READS = 5
 """Passages that a small model reads."""
 _MAX_SPANS = 3
@@ -294,7 +296,8 @@ def compose(question: Question, plan: Plan, passages: Sequence[Passage]) -> Gene
             Message(role="system", content=system.strip()),
             Message(role="user", content=f"{quoted}\n\n{ask}"),
         ),
-        max_tokens=question.max_output_tokens,
+        max_tokens=question.max_output_tokens
+        or max(_TOKENS, _TOKENS_PER_SENTENCE * question.max_sentences),
         temperature=0.0,
     )
 

@@ -50,7 +50,8 @@ export function ReportView({ report }: { report: Report }) {
   const citations = Object.fromEntries(
     (report.citations ?? []).map((citation) => [citation.number, citation]),
   );
-  const { summary = [], sections = [], timeline = [], uncertain = [], notes = [] } = report;
+  const { summary = [], sections = [], timeline = [], figures = [] } = report;
+  const { uncertain = [], notes = [] } = report;
   return (
     <article className="report" aria-label="Report">
       {summary.length > 0 && (
@@ -78,6 +79,32 @@ export function ReportView({ report }: { report: Report }) {
                   <td>
                     <Time at={row.at} />
                   </td>
+                  <td>
+                    <Words>{row.text}</Words> <Cited citation={citations[row.citation]} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </Part>
+      )}
+      {figures.length > 0 && (
+        <Part title="In figures">
+          <table className="table">
+            <thead>
+              <tr>
+                <th scope="col">Figure</th>
+                <th scope="col">Reported</th>
+                <th scope="col">What is said</th>
+              </tr>
+            </thead>
+            <tbody>
+              {figures.map((row) => (
+                <tr key={`${row.figure} ${row.citation}`}>
+                  <td>
+                    <Words>{row.figure}</Words>
+                  </td>
+                  <td>{row.at ? <Time at={row.at} /> : "undated"}</td>
                   <td>
                     <Words>{row.text}</Words> <Cited citation={citations[row.citation]} />
                   </td>
