@@ -43,6 +43,30 @@ def test_unreachable(clock: ManualClock) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            UpstreamTerminal("X needs a key.", code="source.needs_key", hint="Give it one."),
+            "X needs a key. Give it one.",
+        ),
+        (
+            ConfigError("It needs a contact.", code="source.needs_contact", hint="Set it."),
+            "It needs a contact. Set it.",
+        ),
+    ],
+)
+def test_what_the_operator_has_to_give_is_all_that_is_said(
+    clock: ManualClock, error: Exception, said: str
+) -> None:
+    h = health(clock)
+    assert h.troubled(error) is not None
+    assert (h.state, h.sentence()) == ("failed", said)
+    h.heard()
+    h.troubled(UpstreamTerminal("No.", code="source.other"))
+    assert h.sentence().startswith("Failed: No; tried again in")
+
+
 def test_waits_double_up_to_the_bound(clock: ManualClock) -> None:
     h = health(clock, "live")
     waits = [h.troubled(UpstreamTransient("x")) or 0.0 for _ in range(10)]

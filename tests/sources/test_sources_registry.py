@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gnomon.clock import SystemClock
 from gnomon.errors import ConfigError, UpstreamTerminal
 from gnomon.net.door import Door
 from gnomon.settings import Net
+from gnomon.sources.base import reveal
 from gnomon.sources.registry import Registry
 from gnomon.testing.feed_server import FeedServer, Item, Reply
 from gnomon.types import SourceConfig
@@ -208,6 +210,36 @@ async def test_survey_of_lists_sitemaps_and_home_pages(
     assert await survey("/with-comments") == [("feed", server.url("/real"))]
 
 
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [("brave", "Brave Search needs a key: set key to env:NAME"), ("searxng", "set url to it")],
+)
+def test_what_a_search_lacks_is_said_without_a_list_of_settings(
+    registry: Registry, provider: str, said: str
+) -> None:
+    settings = {"query": "bridge", "provider": provider}
+    with pytest.raises(ConfigError, match=said) as caught:
+        registry.settings(SourceConfig(name="s", type="search", settings=settings))
+    assert caught.value.hint == "See docs/reference/sources/search.md."
+
+
+def test_an_empty_secret_names_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    (tmp_path / "empty").write_text(" ")
+    (tmp_path / "odd").write_bytes(b"\xff")
+    for reference, said in (
+        ("env:NO_SUCH_KEY", "env:NO_SUCH_KEY is empty. Set that variable where"),
+        (f"file:{tmp_path}/empty", "is empty. Write the secret into that file"),
+        (f"file:{tmp_path}/none", "cannot be read: No such file or directory. Correct the path"),
+        (f"file:{tmp_path}/odd", "holds no text"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            reveal(SecretStr(reference))
+        assert said in str(caught.value)
+
+
 async def test_a_list_by_its_address_tells_what_it_holds_besides(
     registry: Registry, server: FeedServer, door: Door
 ) -> None:
@@ -252,6 +284,8 @@ async def test_an_error_says_what_was_tried(
         ("/no/such/list.opml", "no such file"),
         ("@ann", r"bluesky:ann\.bsky\.social, @ann@mastodon\.social for Mastodon, x:@ann for X"),
         ("githb:owner/repository", "did you mean github:owner/repository"),
+        ("mastodon", r"@name@mastodon\.social .*--type mastodon .*sources/mastodon\.md"),
+        ("nostr", "--type nostr --set KEY=VALUE"),
         ("strange:thing", "there are arxiv, bluesky"),
         ("bridge", "gnomon sources add 'search:bridge'"),
         ("edgar:AAPL", r"CIK0000320193.*docs/reference/sources/edgar\.md"),

@@ -26,7 +26,7 @@ from gnomon.extract.base import FeedEntry
 from gnomon.extract.dates import Dates
 from gnomon.extract.feeds import parse_feed
 from gnomon.sources.base import Context, SourceSettings, SourceSpec, require_contact
-from gnomon.sources.polling import ask, short_hash, web_address
+from gnomon.sources.polling import ask, short_hash, web_address, why_unreadable
 from gnomon.sources.remembered import Remembered
 from gnomon.types import Batch, Cursor, Document, Gap, Policy, SourceConfig, Upsert
 
@@ -246,7 +246,7 @@ def _submissions(body: bytes, url: str, cik: str, ctx: Context) -> list[Document
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ContentError(
-            f"{url} is not what the SEC's submissions look like ({error!r}).",
+            f"{url} is not what the SEC's submissions look like ({why_unreadable(error)}).",
             code="edgar.unreadable",
             hint="It is asked again later.",
         ) from None

@@ -22,7 +22,7 @@ from gnomon.errors import ContentError, UpstreamTerminal, UpstreamTransient
 from gnomon.sources.base import Context, SourceSettings, SourceSpec, require_contact
 from gnomon.sources.nws_alerts import POLICY
 from gnomon.sources.nws_memory import OVERLAP_US, Memory, ended, look, missed
-from gnomon.sources.polling import ask, poll, web_address
+from gnomon.sources.polling import ask, poll, web_address, why_unreadable
 from gnomon.types import Batch, Change, Cursor, Gap, SourceConfig
 
 _S = 1_000_000
@@ -133,7 +133,7 @@ def _parse(body: bytes, url: str) -> dict[str, Any]:
             return data  # type: ignore[no-any-return]
         reason = "no features"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = repr(error)
+        reason = why_unreadable(error)
     raise ContentError(
         f"{url} is not what the service's answers look like ({reason}).",
         code="nws.unreadable",

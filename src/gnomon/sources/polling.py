@@ -122,6 +122,12 @@ async def ask(
     )
 
 
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with an answer that should be JSON, for people."""
+    shape = isinstance(error, KeyError | TypeError | AttributeError)
+    return "it is JSON of another shape" if shape else "it is no JSON"
+
+
 def short_hash(*parts: str) -> str:
     """12 hex digits of the parts: enough to tell versions of one thing apart."""
     digest = blake2b(digest_size=6)

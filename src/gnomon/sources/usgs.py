@@ -21,7 +21,14 @@ from gnomon.clock import from_us
 from gnomon.errors import ContentError, UpstreamTransient
 from gnomon.extract.dates import Dates
 from gnomon.sources.base import Context, SourceSettings, SourceSpec
-from gnomon.sources.polling import REFUSED_RETRY_S, Validators, poll, short_hash, web_address
+from gnomon.sources.polling import (
+    REFUSED_RETRY_S,
+    Validators,
+    poll,
+    short_hash,
+    web_address,
+    why_unreadable,
+)
 from gnomon.sources.remembered import Remembered
 from gnomon.types import (
     Batch,
@@ -130,10 +137,8 @@ def _parse(body: bytes, url: str) -> dict[str, Any]:
         if isinstance(data["features"], list) and isinstance(data["metadata"]["generated"], int):
             return data  # type: ignore[no-any-return]
         reason = "no features"
-    except (ValueError, RecursionError):
-        reason = "it is no JSON"
-    except (KeyError, TypeError):
-        reason = "it is JSON of another shape"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = why_unreadable(error)
     raise ContentError(
         f"{url} is not what the USGS's feeds look like ({reason}).",
         code="usgs.unreadable",
