@@ -223,6 +223,20 @@ def test_what_a_search_lacks_is_said_without_a_list_of_settings(
     assert caught.value.hint == "See docs/reference/sources/search.md."
 
 
+@pytest.mark.parametrize(
+    ("type", "settings", "said"),
+    [
+        ("gdelt", {"theme": "X"}, r"g: there is no setting theme\. Did you mean themes\?"),
+        ("usgs", {"magnitude": 9}, r"magnitude = 9 is not valid: .*'all'\. See docs/.*usgs\.md"),
+    ],
+)
+def test_a_wrong_setting_and_a_wrong_value_are_told_apart(
+    registry: Registry, type: str, settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        registry.settings(SourceConfig(name="g", type=type, settings=settings))
+
+
 def test_an_empty_secret_names_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

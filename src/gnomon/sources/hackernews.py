@@ -488,5 +488,5 @@ SOURCE = SourceSpec(
     settings=HackerNewsSettings,
     policy=Policy(),
     identify=identify,
-    examples=("hackernews",),
+    examples=("hackernews", "hackernews:stories", "hackernews:top"),
 )

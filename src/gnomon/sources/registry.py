@@ -103,11 +103,9 @@ class Registry:
             # Its own first; those that every source has come last.
             known = sorted(spec.settings.model_fields, key=SourceSettings.model_fields.__contains__)
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f"Known settings: {', '.join(known)}."
-            if not key:
-                hint = f"See docs/{spec.docs_url}.md."
-            elif first["type"] == "extra_forbidden" and near:
-                hint = f"Did you mean {near[0]}?"
+            hint = f"See docs/{spec.docs_url}.md."
+            if first["type"] in ("extra_forbidden", "missing"):
+                hint = f"Known settings: {', '.join(known)}."
             said = first["msg"].removeprefix("Value error, ")
             # A secret is not told again, neither under its name nor under one that is misspelt.
             hidden = {key, *near} & _secrets(spec)
@@ -115,6 +113,9 @@ class Registry:
             what = f"setting {key}{value} is not valid: {said}"
             if first["type"] == "missing":
                 what = f"the setting {key} is missing"
+            elif first["type"] == "extra_forbidden":
+                what = f"there is no setting {key}"
+                hint = f"Did you mean {near[0]}?" if near else hint
             raise ConfigError(
                 # A rule over several settings names none of them.
                 f"{config.name}: {what if key else said}.",
