@@ -41,6 +41,12 @@ _NAMED_BEFORE = re.compile(
 """`pool` in "the swimming pool in Fernhill"."""
 _COST_OF_DOING = re.compile(r"\bcosts? (?:\w+ )?to (?P<noun>[a-z]{4,})\b", re.IGNORECASE)
 """`repair` in "what did it cost to repair the underpass"."""
+_WHEN_DID = re.compile(
+    r"^\W*(?:when|where) (?:did|was|were|has|have)\b.+?\b(?P<noun>[a-z]{3,})"
+    r"(?: (?:down|up|off|out|over|again|away|back))?\W*$",
+    re.IGNORECASE,
+)
+"""`burn` in "when did the bridge burn down"."""
 _AUXILIARY = re.compile(r"\b(?:did|does|do)\b", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"\b(?:results?|outcome|verdict|final score|ergebnis\w*|résultats?|resultados?)\b"
@@ -111,7 +117,7 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     """The words of a question that its answer must tell, in these or other words."""
     question = (asked.focus or asked.search_text).replace("’", "'")
     found = [deed(asked)]
-    for pattern in (_QUANTITY, _COUNTED, _POSSESSED, _COST_OF_DOING):
+    for pattern in (_QUANTITY, _COUNTED, _POSSESSED, _COST_OF_DOING, _WHEN_DID):
         found += [match["noun"] for match in pattern.finditer(question)]
     if not _AUXILIARY.search(question):
         found += [w for m in _NAMED_AFTER.finditer(question) for w in m.groups() if w]

@@ -70,6 +70,13 @@ _LEAVES = re.compile(
 _SUCCEEDS = re.compile(
     r"\b(?:succe\w+|replac\w+|takes? over|new|acting|in charge|follow\w*|instead)\b", re.IGNORECASE
 )
+_SINCE = re.compile(r"\b(?:since|seit|depuis|desde)\b", re.IGNORECASE)
+_BEGINS = re.compile(r"\bwhen did .{3,}\b(?:begin|start)\b", re.IGNORECASE)
+_BEGUN = re.compile(
+    r"\b(?:beg[iau]n\w*|start(?:s|ed|ing)?|since|launch\w*|went|go(?:es|ne)? on|walked out|opened|"
+    r"seit|depuis|desde)\b",
+    re.IGNORECASE,
+)
 _WHO_DID = re.compile(
     r"\b(?:who|which \w+|what \w+)\s(?:(?:has|have|had|was|were|is|are|will|would|did|be|been)\s)*"
     r"(?P<verb>[a-z]{3,})\b",
@@ -108,6 +115,9 @@ _MEANS = tuple(
         "lead leads head heads charge chair chairs director appointed appoint leitet dirige",
         "open opened reopened closed close shut offen geöffnet gesperrt geschlossen zu frei ouvert "
         "fermé abierto cerrado",
+        "run running operate operating service suspend suspended interrupted resumed fährt "
+        "verkehrt eingestellt unterbrochen fonctionne circule suspendu interrompu funciona "
+        "funcionando circula suspendido interrumpido",
         "warning warn warnings alert alerts warnung alerte alerta",
         "coming come comes approach approaches approaching nears forming forecast passed over "
         "lifted aufziehen zieht vorbei approche passé acerca pasado",
@@ -183,6 +193,13 @@ def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]
     return frozenset(t for t in terms if t not in held and answers(t))
 
 
+def begun(terms: Iterable[str], text: str) -> frozenset[str]:
+    """The words for a beginning among `terms` that `text` answers with "since"."""
+    if not _SINCE.search(text):
+        return frozenset()
+    return frozenset(("begin", "start")).intersection(terms)
+
+
 def measured(terms: Iterable[str], text: str) -> frozenset[str]:
     """The quantities among `terms` that a number of `text` has the unit of: a price in euros."""
     wanted = [(t, units) for t in terms for nouns, units in _QUANTITIES if t in nouns]
@@ -216,6 +233,8 @@ def bears(asked: Plan, text: str, held: Set[str], around: Set[str]) -> float:
         left *= _TOLD  # Who left is not who leads now.
     if asked.expects == "reason" and _CHANGES.search(text) and not tells_reason(text):
         left *= _TOLD  # That it is over does not say why it was.
+    if asked.expects == "time" and _BEGINS.search(question) and not _BEGUN.search(text):
+        left *= _TOLD
     if not holds(asked, text):
         left *= _TOLD
     if asked.allowed and not _allows(text, held):

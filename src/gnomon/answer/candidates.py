@@ -14,7 +14,7 @@ from gnomon.answer import facts
 from gnomon.answer.absent import outcome
 from gnomon.answer.across import Names
 from gnomon.answer.base import Plan
-from gnomon.answer.bearing import announces, bears, measured, stood_for
+from gnomon.answer.bearing import announces, bears, begun, measured, stood_for
 from gnomon.answer.check import kindred
 from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
@@ -41,6 +41,7 @@ _TOGETHER_FROM = 2
 _APART = 0.6
 _OTHER = 0.6
 _HEDGED = re.compile(
+    r"\bmy (?:\w+ )?(?:cousin|neighbou?r|brother|sister|uncle|aunt|friend|colleague|mate|barber)\b|"
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
     r"someone said|not confirmed|provisional(?:ly)?|"
     r"(?:as far as|if) .{1,40} count(?:ed)?\b.{0,12}(?=,|$)|believed|believes|"
@@ -105,7 +106,11 @@ def quotable(
         held = [h | n for h, n in zip(held, names.held(passage, cut), strict=True)]
         said = [passage.text[s.start : s.end] for s in cut]
         held = [
-            h | measured(plan.terms, t) | outcome(plan, t) | same(plan.terms, h)
+            h
+            | measured(plan.terms, t)
+            | begun(plan.terms, t)
+            | outcome(plan, t)
+            | same(plan.terms, h)
             for h, t in zip(held, said, strict=True)
         ]
         if plan.state:

@@ -48,6 +48,14 @@ _FORMS: tuple[tuple[Sense, str], ...] = (
 _EVENTS = tuple((sense, re.compile(form, re.IGNORECASE)) for sense, form in _FORMS)
 
 
+_KNOWN = re.compile(
+    r"\b(?:was|were) (?:already )?(?:known|believed|thought|expected|planned)\b|"
+    r"\bdid (?:we|one|people|anyone|anybody) know\b",
+    re.IGNORECASE,
+)
+"""What was known before an event is asked as of then."""
+
+
 class Event(NamedTuple):
     """An event as a question names it."""
 
@@ -92,6 +100,8 @@ def dated(question: Question, asked: Plan, record: Record, index: Index) -> Plan
     asked = _without(asked, event)
     if event.sense == "since":
         return structs.replace(asked, since=moment, notes=(*asked.notes, note))
+    if _KNOWN.search(question.text):
+        return structs.replace(asked, as_of=moment, notes=(*asked.notes, note))
     return structs.replace(asked, until=moment, notes=(*asked.notes, note))
 
 

@@ -210,7 +210,7 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
             break
         if chosen and plan.expects != "reason" and _beside(c):
             continue
-        if chosen and plan.state and before_it_turned(c, chosen[0]):
+        if chosen and plan.state and before_it_turned(c, chosen[0], plan):
             continue
         if not any(_repeats(c, other) for other in chosen):
             chosen.append(c)

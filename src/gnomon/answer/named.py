@@ -95,7 +95,9 @@ _IN_LANGUAGE = (
         rf"\b(?:do|does|did|have)\s+(?:the\s+)?(?:{_LANG})[- ](?:language\s+)?{_MEDIA}"
         rf"\s+{SAYING}\b"
     ),
-    _pattern(rf"[,(]?\s*\b(?:in|auf|en)\s+(?:{_LANG})\s*(?=[?.!]*$)"),
+    _pattern(
+        rf"[,(]?\s*\b(?:in|auf|en)\s+(?:{_LANG})\s*(?=[?.!]*$|(?:about|on|over|über|sur|sobre)\b)"
+    ),
 )
 _OF_KIND = (
     _pattern(

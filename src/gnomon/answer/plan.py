@@ -54,8 +54,8 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
         ),
         "place": (
             r"\bwhere\b",
-            r"\b(?:what|which)(?: \w+){0,2} (?:country|city|town|state|continent|place|county|"
-            r"region|island|village|street|nation)\b",
+            r"\b(?:what|which)(?: \w+){0,2} (?:country|city|town|state(?! of\b)|continent|place|"
+            r"county|region|island|village|street|nation)\b",
             r"\bwohin\b", r"\bwo\b", r"^\W*où\b", r"\bd[oó]nde\b",
         ),
         "person": (
@@ -97,6 +97,7 @@ _STATE = re.compile(
     r"how many|how much|when (?:will|does|is)|so far)\b|"
     r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
     r"\b(?:what|which)\b.{1,40}\b(?:appl(?:y|ies)|in (?:force|effect))\b|"
+    r"\b(?:state|situation|standing) (?:of|with) |\bknown (?:about|of|on)\b|"
     r"^\W*(?:is|are|has|have|who is|what is)\b",
     re.IGNORECASE,
 )
@@ -129,6 +130,9 @@ _KIND = re.compile(
     r"\b(?:what|which|welche[mnrs]?|quelle?|qu[eé])\s(?:exact )?(?P<kind>year|month|week|day|date|"
     r"weekday|hour|time|sum|amount|number|jahr|monat|tag|datum|année|mois|jour|date|año|mes|día)\b"
     r"|\b(?:what|which)\b(?: (?!of\b)\w+){0,3} (?P<scale>level(?! of\b)|status|stage)\b"
+    r"|\bwhat(?:'s| is| was) the (?:present |latest )?"
+    r"(?P<state>state|situation|position) (?:of|with|on)\b"
+    r"|\bwhat (?:is|was) (?P<known>known) (?:about|of|on)\b"
     r"|\bhow (?P<degree>strong|hot|cold|warm|high|deep|fast|heavy|wide|thick|loud|expensive)\b"
     r"|\bis it (?P<true>true|right|correct) that\b",
     re.IGNORECASE,
@@ -164,7 +168,8 @@ def plan(question: Question, now: datetime) -> Plan:
             recency = max(recency, _AT_LARGE)
     expected = expects(form) if place is None else "list"
     allowed = expected == "yes_no" and bool(_MAY_I.match(form))
-    state = allowed or bool(_STATE.search(form))
+    # "The strike of the refuse collectors": of a bare matter, how it stands.
+    state = allowed or bool(_STATE.search(form)) or (expected == "text" and "?" not in form)
     if allowed:
         # "Can I drive through it?" asks whether it is open, whatever one wants there.
         own = [w for w in own if w.stem not in _USES] or own

@@ -85,9 +85,12 @@ def newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     return [latest, *(c for c in ranked if c is not latest)]
 
 
-def before_it_turned(c: Candidate, first: Candidate) -> bool:
-    """Whether `c` is older than the leading statement and says no where that says yes."""
-    return first.time - c.time > _ONE_TURN and negated(c.text) != negated(first.text)
+def before_it_turned(c: Candidate, first: Candidate, plan: Plan) -> bool:
+    """Whether `c` is older than the leading statement and says no where that says yes, or tells of
+    a turn before the last."""
+    if first.time - c.time <= _ONE_TURN:
+        return False
+    return plan.expects in ("yes_no", "text") or negated(c.text) != negated(first.text)
 
 
 def _original(ranked: list[Candidate], passages: Sequence[Passage]) -> list[Candidate]:

@@ -1,8 +1,10 @@
 """Words that tell the same in the news: wages are pay, a vacant place is a free one.
 
-Few and plain on purpose, in four languages: each group holds words that a reporter would put one
+Few and plain on purpose, in a few languages: each group holds words that a reporter would put one
 for the other without another thought. What only resembles stays with the likeness of meaning.
 """
+
+# ruff: noqa: E501 - a group of words reads best as one line
 
 from __future__ import annotations
 
@@ -32,6 +34,30 @@ _GROUPS = tuple(
         "buy bought purchase purchased acquire acquired acquisition kauft gekauft achète compra",
         "resign resigned resignation quit rücktritt zurückgetreten démission dimisión",
         "cancel cancelled canceled scrapped abgesagt annulé cancelado",
+        "mayor bürgermeister bürgermeisterin oberbürgermeister maire alcalde alcaldesa prefeito prefeita "
+        "мэр عمدة महापौर 市長 市长",
+        "minister ministre ministro ministra министр 大臣 部长",
+        "president präsident präsidentin président presidente presidenta президент 大統領 总统",
+        "government regierung gouvernement gobierno governo правительство 政府",
+        "council gemeinderat stadtrat rat conseil concejo ayuntamiento câmara",
+        "vote votes voted abstimmung vote votación votación votação",
+        "ferry ferries crossing boat fähre fähren bac transbordador ferri balsa паром フェリー 渡轮",
+        "bridge brücke pont puente ponte мост",
+        "train trains zug züge bahn tren trem поезд 列車 火车",
+        "strike strikes striking streik streiken grève huelga greve забастовка",
+        "storm sturm tempête tormenta temporal tempestade шторм буря",
+        "warning warnings alert warnung alerte alerta aviso предупреждение",
+        "flood flooding hochwasser überschwemmung inondation inundación inundação наводнение",
+        "earthquake quake erdbeben séisme terremoto землетрясение 地震",
+        "school schools schule schulen école escuela escola школа 学校",
+        "hospital krankenhaus klinik hôpital больница 病院 医院",
+        "library bibliothek bücherei bibliothèque biblioteca библиотека",
+        "museum musée museo museu музей",
+        "police polizei policía polícia полиция 警察",
+        "road street straße strasse rue route calle carretera rua estrada",
+        "war krieg guerre guerra война 戦争 战争",
+        "profit gewinn bénéfice beneficio lucro прибыль",
+        "reason cause grund ursache raison causa motivo причина",
         "elect elected election gewählt wahl élu élection elegido elección",
     )
 )

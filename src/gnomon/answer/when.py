@@ -83,9 +83,14 @@ _SINCE = re.compile(
     re.IGNORECASE,
 )
 _NAMED_DAY = re.compile(
-    r"\b(?:earlier )?(?P<day>today|yesterday|heute|gestern|aujourd'hui|hoy|ayer)\b"
+    r"\b(?:earlier )?(?P<day>today|yesterday|heute|gestern|aujourd'hui|hier|hoy|ayer)\b"
     r"|\bon (?P<iso>\d{4}-\d{2}-\d{2})\b"
     rf"|\b(?:on|last) (?P<weekday>{'|'.join(_WEEKDAYS)})\b",
+    re.IGNORECASE,
+)
+_DAY_ALONE = re.compile(
+    r"(?<!seit )(?<!vor )(?<!bis )(?<!depuis )(?<!avant )(?<!desde )(?<!hasta )(?<!antes de )"
+    r"\b(?:heute|gestern|aujourd'hui|hier|hoy|ayer)\b(?! (?:um|à|vers|a las?|gegen|ab) )(?! \d)",
     re.IGNORECASE,
 )
 _YEAR = re.compile(r"\b(?:in|during) (?P<year>(?:19|20)\d\d)\b")
@@ -125,7 +130,7 @@ _CLOCKS = re.compile(
     re.IGNORECASE,
 )
 _HAPPENED_AT = re.compile(
-    rf"\bhappen(?:ed|ing|s)\b.{{0,60}}?\b(?:at|around|about) (?P<clock>{_SURE_CLOCK})(?=\s*(?:[?.!]|$))",
+    rf"\bhappen(?:ed|ing|s)\b.{{0,60}}?\b(?:at|around|about) (?P<clock>{_SURE_CLOCK}(?: (?:today|heute|aujourd'hui|hoy))?)(?=\s*(?:[?.!]|$))",
     re.IGNORECASE,
 )
 _BEFORE_TOLD, _TOLD_AFTER = timedelta(minutes=15), timedelta(hours=3)
@@ -258,6 +263,8 @@ def _span(text: str, now: datetime) -> When:
         if (found := read(plain, now)) is not None:
             said = plain[found.words.start : found.words.stop]
             return found._replace(text=text, notes=(_note(found, said),))
+    if _DAY_ALONE.search(plain):
+        return _day_or_year(text, now)
     if (named := times.named(text, now)) is not None:
         start = text.find(named.words)
         spoken = range(start, start + len(named.words)) if start >= 0 else range(0)
@@ -408,7 +415,7 @@ def _day(word: str, now: datetime) -> datetime | None:
     word = fold(word.lower().removeprefix("last ").removeprefix("on ").removeprefix("the "))
     if word in ("today", "heute", "aujourd'hui", "hoy"):
         return today
-    if word in ("yesterday", "gestern", "ayer"):
+    if word in ("yesterday", "gestern", "hier", "ayer"):
         return _back(today, _DAY)
     if word == "day before yesterday":
         return _back(today, 2 * _DAY)

@@ -5,7 +5,7 @@ without accents. Chinese, Japanese and Thai, which write no spaces, are compared
 characters.
 """
 
-# ruff: noqa: SIM905 - a list of words reads best as one text
+# ruff: noqa: E501, SIM905 - a list of words reads best as one text
 
 from __future__ import annotations
 
@@ -48,16 +48,26 @@ _FUNCTION_WORDS = {
     "sie wir ihr sich noch über um an ob wem wen man kann soll gibt seit dass",
     "fr": "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec "
     "que qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle "
-    "ils elles ne pas se sa son ses",
+    "ils elles ne pas se sa son ses qu'est s'est c'est n'est d'un d'une qu'il qu'elle qu'on "
+    "est-ce",
     "es": "el la los las una un unos unas y o es son era fue ha han al del con por para que quien "
     "quién qué cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus sobre está están "
     "hay desde hasta entre ya se de en",
+    "ru": "и в во не на что он она оно они как это так его её их по к с со у о об от до из за для при "
+    "но а ли же бы был была было были есть кто чей какой какая какое какие где когда почему зачем "
+    "сколько куда откуда чем чём мы вы я ты",
+    "ar": "من هو هي ما ماذا متى أين كيف كم لماذا هل في على إلى عن مع أن إن هذا هذه ذلك التي الذي و أو لا",
+    "hi": "का के की को में से पर है हैं था थे थी हो कौन क्या कब कहाँ कहां क्यों कैसे कितना कितने कितनी और या यह वह ने भी "
+    "नहीं तक लिए",
     "pt": "o os um uma da dos na nas é foi são quem onde quanto quantos quantas que de em não",
 }
 STOP_WORDS = frozenset(word for text in _FUNCTION_WORDS.values() for word in text.split())
 """What says nothing by itself in any of these languages."""
 _OF_ENGLISH_TOO = frozenset("die man war hat den son comment pour era hay con os dos".split())
 """Words of English that say nothing in another of these languages."""
+
+_PARTICLES = re.compile("[\u3041-\u3096]{2}|[のはがをにでともかへや誰何了吗吧呢的谁么什哪]")
+"""In what is written in pairs: two hiragana, or one character that only asks or joins."""
 
 NEGATIONS = frozenset(
     "not no never none nobody nothing neither nor without cannot denied denies deny refuses "
@@ -167,7 +177,7 @@ def content(text: str) -> list[Word]:
         word
         for word, form in zip(found, bare, strict=True)
         if word.stem == "usa"
-        or form not in _SAY_NOTHING
+        or not (form in _SAY_NOTHING or _PARTICLES.search(form))
         or (form in _OF_ENGLISH_TOO and not _foreign(form, bare))
     ]
 
