@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -140,6 +141,21 @@ async def test_companies_killed_anywhere() -> None:
     assert ledgers[0].skipped["edgar.unreadable"] == 1
     newest = list(ledgers[0].documents.values())[-1]
     assert newest.url.endswith("/Archives/edgar/data/320193/000032019326000004/main.htm")
+
+
+@asynccontextmanager
+async def unknown_stage() -> AsyncIterator[Stage]:
+    async with company_stage() as stage:
+        ciks = {"ciks": ["CIK999", "CIK320193"]}
+        stage.config = msgspec.structs.replace(
+            stage.config, settings={**stage.config.settings, **ciks}
+        )
+        yield stage
+
+
+async def test_a_company_that_nobody_knows_keeps_no_other_from_being_followed() -> None:
+    (ledger,) = await check_source(edgar.SOURCE, unknown_stage, rounds=1)
+    assert ledger.skipped["edgar.unknown_company"] and not ledger.errors
 
 
 def refusing_stage(contact: str):  # type: ignore[no-untyped-def]

@@ -136,8 +136,8 @@ async def test_a_list_that_is_new_as_a_whole_is_a_gap() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"provider": "brave"}, "Brave Search needs the setting key"),
-        ({"provider": "searxng"}, "needs the setting url"),
+        ({"provider": "brave"}, "Brave Search needs a key: set key to env:NAME"),
+        ({"provider": "searxng"}, "needs an address: set url"),
         ({"provider": "altavista"}, "provider"),
         ({"query": ""}, "query"),
     ],

@@ -126,16 +126,20 @@ async def test_refusals_are_told_alike(fault: str) -> None:
             with pytest.raises(kind) as caught:
                 await search_at(server, door, name).search("bridge")
             assert caught.value.code.startswith(code)
+            if (name, fault) == ("brave", "plain"):
+                assert caught.value.hint == "Check the query."
             if fault == "429 30":
                 assert caught.value.retry_after_s == 30
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_another_shape_is_nothing(name: str) -> None:
+async def test_another_shape_is_told_and_not_taken_for_nothing(name: str) -> None:
     async with opened() as (server, door):
         fill(server)
         server.misbehave("odd")
-        assert await search_at(server, door, name).search("bridge") == []
+        with pytest.raises(ContentError, match="JSON of another shape") as caught:
+            await search_at(server, door, name).search("bridge")
+        assert caught.value.code == "search.unreadable"
 
 
 async def test_searxng_without_json_says_what_to_set() -> None:

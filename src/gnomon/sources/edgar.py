@@ -21,12 +21,18 @@ import msgspec
 from pydantic import Field, field_validator
 
 from gnomon.clock import from_us, to_us
-from gnomon.errors import ContentError, UpstreamTerminal
+from gnomon.errors import ContentError, UpstreamTerminal, UpstreamTransient
 from gnomon.extract.base import FeedEntry
 from gnomon.extract.dates import Dates
 from gnomon.extract.feeds import parse_feed
 from gnomon.sources.base import Context, SourceSettings, SourceSpec, require_contact
-from gnomon.sources.polling import ask, short_hash, web_address, why_unreadable
+from gnomon.sources.polling import (
+    REFUSED_RETRY_S,
+    ask,
+    short_hash,
+    web_address,
+    why_unreadable,
+)
 from gnomon.sources.remembered import Remembered
 from gnomon.types import Batch, Cursor, Document, Gap, Policy, SourceConfig, Upsert
 
@@ -104,7 +110,8 @@ async def follow(ctx: Context, cursor: Cursor | None) -> AsyncIterator[Batch]:
                     yield batch
         except ContentError as error:
             ctx.count(error.code)
-            trouble = f"the answer could not be read: {error.message}"
+            known = error.code != "edgar.unknown_company"
+            trouble = f"the answer could not be read: {error.message}" if known else str(error)
         wait_s = settings.interval_s * ctx.rng.uniform(1.0, 1.1)
         ctx.heard(state="retrying" if trouble else "", text=trouble, next_in_s=wait_s)
         await ctx.clock.sleep(wait_s)
@@ -215,10 +222,21 @@ async def _companies(ctx: Context, memory: _Memory) -> AsyncGenerator[Batch, Non
     """What each company filed, by its submissions; oldest first."""
     settings: EdgarSettings = ctx.settings
     first_us = to_us(ctx.clock.now() - timedelta(days=settings.backfill_days))
+    troubles: list[ContentError] = []
     for cik in settings.ciks:
         url = f"{settings.data_url.rstrip('/')}/submissions/CIK{cik}.json"
-        body = await _ask(ctx, url)
-        documents = await asyncio.to_thread(_submissions, body, url, cik, ctx)
+        try:
+            body = await _ask(ctx, url)
+        except UpstreamTransient as error:
+            if error.code != "source.not_found":
+                raise
+            troubles.append(_unknown(cik))
+            continue
+        try:
+            documents = await asyncio.to_thread(_submissions, body, url, cik, ctx)
+        except ContentError as error:
+            troubles.append(error)
+            continue
         since_us = memory.companies.get(cik, first_us)
         fresh = [
             d
@@ -234,6 +252,16 @@ async def _companies(ctx: Context, memory: _Memory) -> AsyncGenerator[Batch, Non
         newest_us = max((to_us(d.published_at) for d in fresh if d.published_at), default=0)
         memory.companies[cik] = max(since_us, newest_us - _OVERLAP_US)
         yield Batch(tuple(map(Upsert, fresh)), memory.cursor())
+    if troubles:
+        raise troubles[0]  # once all others had their turn
+
+
+def _unknown(cik: str) -> ContentError:
+    return ContentError(
+        f"The SEC knows no company with the CIK {cik}.",
+        code="edgar.unknown_company",
+        hint="Check the setting ciks; the others are followed.",
+    )
 
 
 def _submissions(body: bytes, url: str, cik: str, ctx: Context) -> list[Document]:
@@ -307,9 +335,10 @@ async def _ask(ctx: Context, url: str) -> bytes:
             url=url,
         ) from None
     if response.status != 200:
-        raise UpstreamTerminal(
-            f"{url} answers {response.status}.",
+        raise UpstreamTransient(
+            f"{url} answers {response.status}: there are no filings.",
             code="source.not_found",
+            retry_after_s=REFUSED_RETRY_S,
             hint="Check the settings ciks and url.",
             url=url,
         )

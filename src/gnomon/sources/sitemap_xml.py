@@ -90,7 +90,7 @@ def read_sitemap(
             reader.feed(b"", last=True)
     except expat.ExpatError as error:
         if not reader.entries:
-            raise _refused(url, "sitemap.unreadable", str(error)) from None
+            raise _refused(url, "sitemap.unreadable", f"it is no XML ({error})") from None
         reader.notes["sitemap.broken"] += 1
     if not reader.kind:
         raise _refused(url, "sitemap.unreadable", "it has no <urlset> and no <sitemapindex>")

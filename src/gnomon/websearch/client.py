@@ -146,6 +146,12 @@ class _Client:
         if status == 200:
             if isinstance(data, dict) and isinstance(data.get("error"), list | dict | str):
                 raise self._refused("search.refused", f"says: {_message(data)}")
+            if not isinstance(data, dict):
+                raise ContentError(
+                    f"{service.title} answers JSON of another shape.",
+                    code="search.unreadable",
+                    hint=service.hint or "It is asked again later.",
+                )
             return data
         explained = f"answers {status}{f': {message}' if (message := _message(data)) else ''}"
         if status in _NO_KEY:
@@ -155,10 +161,13 @@ class _Client:
         raise self._refused("search.refused", explained)
 
     def _refused(self, code: str, what: str) -> UpstreamTerminal:
+        # A hint about the key says nothing of a query that is refused.
+        about_key = self._service.needs_key and code == "search.refused"
+        hint = "" if about_key else self._service.hint
         return UpstreamTerminal(
             f"{self._service.title} {what.rstrip('.')}.",
             code=code,
-            hint=self._service.hint or "Check the query.",
+            hint=hint or "Check the query.",
             provider=self.name,
         )
 
