@@ -241,3 +241,13 @@ async def test_a_capable_model_has_room_for_the_form_that_is_asked_for(empty_tow
     assert [r.max_tokens for r in generator.requests] == [512, 2_000]
     await empty_town.ask(structs.replace(wished, max_output_tokens=600), models)
     assert generator.requests[-1].max_tokens == 600
+
+
+async def test_what_is_repaired_does_not_say_again_what_is_shown(town: Town) -> None:
+    model = ScriptedGenerator(
+        ["The harbour bridge was closed at 11:00. [1] The harbour bridge was sold to pirates. [1]"]
+    )
+    answer = await town.ask("When was the harbour bridge closed?", town.models(generator=model))
+    assert answer.text.count("closed at 11:00") == 1
+    assert "pirates" not in answer.text
+    assert any("left out" in note for note in answer.notes)

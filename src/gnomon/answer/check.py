@@ -6,6 +6,8 @@ only lower a verdict: whatever a model says, a number that is not in the quotati
 supported by it. A sentence that *is* the quotation is supported by definition.
 """
 
+# ruff: noqa: SIM905 - a list of words reads best as one text
+
 from __future__ import annotations
 
 import math
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from gnomon.answer import facts
 from gnomon.answer.layout import stands
+from gnomon.answer.overstated import overstated, scores_turned, turned
 from gnomon.answer.support import (
     Read,
     claims,
@@ -50,10 +53,20 @@ _SAME_MATTER = 0.65
 """Share of words, but for those that differ, from which two sentences can contradict each other."""
 _SAME_EVENT = 0.6
 """Share of words from which two statements with other times speak of one thing."""
-_LACKS = frozenset({"without", "ohne", "sans", "sin"})
+_DENIES = frozenset(
+    "não nunca ninguém nada не нет никогда никто ничего لا لم لن ليس ليست नहीं मत non nessuno "
+    "niente niet geen nooit nie nikt değil".split()
+)
+"""Words that deny in languages which `words.NEGATIONS` does not hold."""
+_DENIES_WITHIN = re.compile("没|沒|未|不(?=[是会會能再在])|ない|ません|なかった")
+"""The same where words are not set apart."""
+_LACKS = frozenset(
+    {"without", "ohne", "sans", "sin", "sem", "senza", "без", "بدون", "बिना", "zonder"}
+)
 """Words that deny the thing behind them, not what the sentence states."""
 _THING_WORDS = 3
 _MAX_REASONS = 4
+_APART = "The cited words say these things apart, or about something else."
 _MAX_EVIDENCE_CHARS = 20_000
 
 _PASSIVE = re.compile(
@@ -162,9 +175,11 @@ def _judge_claim(
 ) -> Verdict:
     near = nearest(claim, quotes)
     invented = _missing_numbers(claim, quotes) + _missing_quotations(claim, quotes)
-    unnamed = _missing_names(claim, quotes) + _swapped(claim, near)
+    best = (_single_best(claim, evidence) or near[0]) if near else ""
+    invented += scores_turned(claim, quotes)
+    unnamed = _missing_names(claim, quotes) + _swapped(claim, near) + overstated(claim, best)
     missing = invented + unnamed
-    contrary = _contradictions(claim, near, evidence)
+    contrary = _contradictions(claim, near, evidence) + turned(claim, best)
     score = probability(signals(claim, quotes, near, read), model=read is not None)
     if contrary:
         return Verdict(
@@ -183,7 +198,9 @@ def _judge_claim(
         if score >= PARTLY_FROM
         else VerdictKind.NOT_SUPPORTED
     )
-    reasons = missing if kind is VerdictKind.SUPPORTED else missing + _missing_words(claim, quotes)
+    reasons = list(missing)
+    if kind is not VerdictKind.SUPPORTED:
+        reasons += _missing_words(claim, quotes) or ([] if missing else [_APART])
     return Verdict(kind=kind, score=round(score, 3), reasons=tuple(reasons[:_MAX_REASONS]))
 
 
@@ -356,7 +373,7 @@ def _missing_words(sentence: str, quotes: str) -> list[str]:
         if w.stem not in found and w.stem not in named and not w.stem[0].isdigit()
     ]
     if not lacking:
-        return ["The cited words say these things apart, or about something else."]
+        return []
     shown = ", ".join(f"“{w}”" for w in list(dict.fromkeys(lacking))[:5])
     return [f"Not in the cited words: {shown}."]
 
@@ -401,16 +418,15 @@ def _denials(text: str, other: str) -> bool:
     """Whether an odd number of words deny something that `other` may state: two cancel out."""
     said = list(words(text))
     theirs = stems_of(other)
-    return (
-        sum(
-            is_negation(w.text)
-            # "Without a limit" denies the limit alone, and nothing of who speaks of none.
-            and (w.text.lower() not in _LACKS or bool(theirs & _thing(said[i + 1 :])))
-            for i, w in enumerate(said)
-        )
-        % 2
-        == 1
-    )
+    denying = len(_DENIES_WITHIN.findall(text))
+    for i, w in enumerate(said):
+        token = w.text.lower()
+        # "Without a limit" denies the limit alone, and nothing of who speaks of none.
+        if token in _LACKS:
+            denying += bool(theirs & _thing(said[i + 1 :]))
+        else:
+            denying += is_negation(w.text) or token in _DENIES
+    return denying % 2 == 1
 
 
 def _thing(after: Sequence[Word]) -> set[str]:

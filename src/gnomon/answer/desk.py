@@ -118,7 +118,7 @@ class Desk:
                 draft, verdict = moved, self._verdict(moved)
         if verdict.score < PARTLY_FROM:
             repaired = self._repair(draft)
-            if repaired is not None:
+            if repaired is not None and not self._quoted(repaired):
                 self.repaired += 1
                 draft, verdict = repaired, self._verdict(repaired)
         if self._said(draft.text):
@@ -227,6 +227,10 @@ class Desk:
 
     def _said(self, text: str) -> bool:
         return any(plain(s.text) == plain(text) for s in self.sentences)
+
+    def _quoted(self, draft: Draft) -> bool:
+        """Whether a sentence that is shown rests on these very words: once more tells nothing."""
+        return any(span in self._numbers for span in draft.spans)
 
     def _cite(self, index: int, start: int, end: int) -> int:
         """The number of the citation for a span, the same for the same words."""
