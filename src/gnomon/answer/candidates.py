@@ -85,7 +85,6 @@ def quotable(
     """Every sentence that may be quoted, with its signals; `weights` says how rare each of the
     question's words is."""
     asked, asking = plan.search_text, stems(plan.focus)
-    focused = {t: w for t, w in weights.items() if t in asking} or weights
     read = "\n".join(f"{heading(p)}\n{p.text}" for p in passages)
     known = stems(read)
     known |= measured(plan.terms, read) | same(plan.terms, known)
@@ -94,6 +93,8 @@ def quotable(
     # What residents must do is what an alert is for, and what a "how do I" asks.
     how_to = bool(_HOW_TO.search(asked))
     common = _everywhere(plan, passages)
+    weights = {t: w for t, w in weights.items() if t not in common} or weights
+    focused = {t: w for t, w in weights.items() if t in asking} or weights
     subject = {stem(w) for w in plan.subject}
     singling = set(plan.terms) - common - {t for t in plan.terms if kindred(t)}
     lacks = _lacked_by(passages, asked, common)
