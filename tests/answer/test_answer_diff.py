@@ -87,6 +87,31 @@ async def test_what_came_up_is_new(empty_town: Town) -> None:
     assert change.cause.key == "feed:ferry"
 
 
+def bridge_reopens(town: Town) -> None:
+    for hours, text in (
+        (0, "The Mill Bridge remains closed until the replacement bearings are in place."),
+        (3, "Good news from the river: the Mill Bridge is fully open."),
+        (4, "Both lanes of the Mill Bridge are in use, and the weight limit is lifted."),
+        (5, "The traffic order for the Mill Bridge is lifted."),
+    ):
+        town.put(hours, text, key=f"feed:{hours}")
+
+
+async def test_what_still_stands_in_its_source_did_not_go(empty_town: Town) -> None:
+    bridge_reopens(empty_town)
+    found = await compare(empty_town, "Is the Mill Bridge open?", 1, 9.5)
+    assert not [b for status, b, _ in shown(found) if status in ("passed", "gone")]
+
+
+async def test_a_state_that_turned_is_changed_whatever_else_the_sentences_say(
+    empty_town: Town,
+) -> None:
+    bridge_reopens(empty_town)
+    found = await compare(empty_town, "Is the Mill Bridge open?", 1, 9.5)
+    changed = [(b, after) for status, b, after in shown(found) if status == "changed"]
+    assert any("remains closed" in b and "fully open" in after for b, after in changed)
+
+
 async def test_what_came_and_went_in_between_is_told_too(town: Town) -> None:
     found = await compare(town, BRIDGE, 1, 9.5)
     assert any("open again" in after for _, _, after in shown(found))

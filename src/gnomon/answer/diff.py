@@ -16,11 +16,11 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import structs
 
-from gnomon.answer.base import AnswerEvent, Finished, Question
-from gnomon.answer.check import disagrees
+from gnomon.answer.base import AnswerEvent, Finished, Plan, Question
+from gnomon.answer.check import disagrees, opposed
 from gnomon.answer.facts import moments, numbers
 from gnomon.answer.plan import plan
-from gnomon.answer.words import plain, stems
+from gnomon.answer.words import fold, plain, stem, stems
 from gnomon.clock import Clock, Ids, in_utc
 from gnomon.errors import ContentError
 from gnomon.record.base import Life, Record
@@ -127,8 +127,11 @@ class Differ:
         before = await self._answer(structs.replace(wide, as_of=start))
         after = await self._answer(structs.replace(wide, as_of=until))
         meanwhile = await self._meanwhile(wide, after, start)
-        changes = await asyncio.to_thread(self._changes, before, after, start, until)
-        changes += _passed(meanwhile, changes)
+        matter = plan(structs.replace(wide, as_of=until), now)
+        changes = await asyncio.to_thread(
+            self._changes, matter, before, after, meanwhile, start, until
+        )
+        changes += await asyncio.to_thread(self._between, meanwhile, changes, until)
         changes.sort(key=lambda c: _ORDER.index(c.status))
         return Difference(
             id=self._ids.new("diff"),
@@ -164,9 +167,16 @@ class Differ:
         return claims
 
     def _changes(
-        self, before: Answer, after: Answer, start: datetime, end: datetime
+        self,
+        matter: Plan,
+        before: Answer,
+        after: Answer,
+        meanwhile: Sequence[Claim],
+        start: datetime,
+        end: datetime,
     ) -> list[ClaimChange]:
         then, left = _claims(before), _claims(after)
+        since = [c for c in meanwhile if self._stands(c, end)]
         changes = []
         for old in then:
             same = next((c for c in left if _same(old, c)), None)
@@ -174,7 +184,7 @@ class Differ:
                 left.remove(same)
                 changes.append(ClaimChange(status="unchanged", before=old, after=same))
                 continue
-            changes.append(self._fate(old, left, start, end))
+            changes.append(self._fate(matter, old, [*left, *since], start, end))
             taken = changes[-1].after
             left = [c for c in left if c is not taken]
         # Several old statements may have given way to one; the others repeat it or add to it.
@@ -187,11 +197,15 @@ class Differ:
         return changes
 
     def _fate(
-        self, old: Claim, left: Sequence[Claim], start: datetime, end: datetime
+        self, matter: Plan, old: Claim, others: Sequence[Claim], start: datetime, end: datetime
     ) -> ClaimChange:
-        """What became of a statement that is not in the second answer."""
+        """What became of a statement that is not in the second answer; `others` still stand."""
         found = self._record.get(old.citation.key, end)
-        rival = next((c for c in left if _fresh(c, start) and _replaces(c, old)), None)
+        rivals = [c for c in others if _fresh(c, start)]
+        rival = next(
+            (c for c in rivals if _replaces(c, old)),
+            next((c for c in rivals if _turns(matter, c, old)), None),
+        )
         if found.life is Life.ALIVE and found.document is not None:
             edited = found.document.version != old.citation.version
             stands = plain(old.citation.quote) in plain(found.document.text)
@@ -242,6 +256,35 @@ class Differ:
             note="The record no longer holds its source, so what became of it cannot be told.",
         )
 
+    def _between(
+        self, meanwhile: Sequence[Claim], changes: Sequence[ClaimChange], end: datetime
+    ) -> list[ClaimChange]:
+        """What came up between the two moments and is not in the second answer."""
+        told = [c for change in changes for c in (change.before, change.after) if c is not None]
+        out = []
+        for claim in meanwhile:
+            if any(_same(claim, other) for other in told):
+                continue
+            newer = [c for c in told if _seen(c) > _seen(claim) and _replaces(c, claim)]
+            told.append(claim)
+            cause = _published(claim.citation)
+            if not newer and self._stands(claim, end):
+                note = "It still stands in its source; other statements are nearer to the question."
+                out.append(ClaimChange(status="new", after=claim, cause=cause, note=note))
+                continue
+            note = "It came up in between; the answer at the second moment no longer says it."
+            out.append(ClaimChange(status="passed", before=claim, cause=cause, note=note))
+        return out
+
+    def _stands(self, claim: Claim, end: datetime) -> bool:
+        """Whether its source still said so at `end`."""
+        found = self._record.get(claim.citation.key, end)
+        return (
+            found.life is Life.ALIVE
+            and found.document is not None
+            and plain(claim.citation.quote) in plain(found.document.text)
+        )
+
     def _arrival(self, claim: Claim, start: datetime) -> ClaimChange:
         if _fresh(claim, start):
             return ClaimChange(status="new", after=claim, cause=_published(claim.citation))
@@ -250,25 +293,6 @@ class Differ:
             after=claim,
             note="It was known before the first moment already.",
         )
-
-
-def _passed(meanwhile: Sequence[Claim], changes: Sequence[ClaimChange]) -> list[ClaimChange]:
-    """What came up and went away again between the two moments."""
-    told = [c for change in changes for c in (change.before, change.after) if c is not None]
-    out = []
-    for claim in meanwhile:
-        if any(_same(claim, other) for other in told):
-            continue
-        told.append(claim)
-        out.append(
-            ClaimChange(
-                status="passed",
-                before=claim,
-                cause=_published(claim.citation),
-                note="It came up in between; the answer at the second moment no longer says it.",
-            )
-        )
-    return out
 
 
 def _claims(answer: Answer) -> list[Claim]:
@@ -300,6 +324,14 @@ def _replaces(new: Claim, old: Claim) -> bool:
     return new.citation.key == old.citation.key and alike >= _SAME
 
 
+def _turns(matter: Plan, new: Claim, old: Claim) -> bool:
+    """Whether `new` says the opposite of the state that was asked for: open, no longer closed."""
+    if not matter.state or not matter.subject:
+        return False
+    of_what = stem(fold(matter.subject[-1]))
+    return all(of_what in stems(c.text) for c in (new, old)) and opposed(new.text, old.text)
+
+
 def _facts(text: str) -> tuple[frozenset[float], frozenset[str]]:
     parts = frozenset[str]().union(*(m.parts for m in moments(text)))
     return frozenset(n.value for n in numbers(text)), parts
@@ -308,6 +340,10 @@ def _facts(text: str) -> tuple[frozenset[float], frozenset[str]]:
 def _fresh(claim: Claim, start: datetime) -> bool:
     seen = claim.citation.observed_at
     return seen is not None and seen > start
+
+
+def _seen(claim: Claim) -> datetime:
+    return _published(claim.citation).at
 
 
 def _published(citation: Citation) -> Cause:
