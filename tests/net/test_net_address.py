@@ -112,6 +112,12 @@ def test_targets_have_one_spelling(url: str, origin: str, path: str) -> None:
     assert parse_target(target.url) == target
 
 
+def test_messages_leave_a_long_query_out() -> None:
+    assert parse_target("https://a.example/b?c=d").shown == "https://a.example/b?c=d"
+    assert parse_target(f"https://a.example/b?c={'d' * 60}").shown == "https://a.example/b?…"
+    assert parse_target(f"https://a.example/{'b' * 90}").shown == f"https://a.example/{'b' * 90}"
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -366,6 +366,16 @@ async def test_a_wrong_key_is_refused_in_words() -> None:
         assert run.error.code == "source.forbidden" and "bearer_token" in str(run.error)
 
 
+async def test_a_second_stream_of_one_app_is_refused_in_words() -> None:
+    async with running(start=False) as (server, run):
+        server.misbehave("TooManyConnections")
+        await run.until(lambda: run.error)
+        said = str(run.error)
+        assert isinstance(run.error, UpstreamTransient) and run.error.retry_after_s
+        assert said.startswith("X answers /2/tweets/search/stream with 429 and says: This stream")
+        assert "put all rules into one source" in said and "tweet.fields" not in said
+
+
 async def test_a_limit_that_was_hit_is_waited_for() -> None:
     async with running(start=False) as (server, run):
         server._asked_at["GET", "/2/tweets/search/stream"] = [START] * 50

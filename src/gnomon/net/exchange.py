@@ -90,7 +90,7 @@ def check_type(target: Target, ask: Ask, received: Mapping[str, str]) -> None:
     # No type at all is legal; whoever reads the body then has to look at it.
     if ask.accept and given and not heads.accepts(ask.accept, given):
         raise ContentError(
-            f"{target.url} is {given!r}, and {', '.join(ask.accept)} was wanted.",
+            f"{target.shown} is {given!r}, and {', '.join(ask.accept)} was wanted.",
             code="net.media_type",
             hint="Check the address.",
             url=target.url,
@@ -166,36 +166,39 @@ class Wire:
 
 
 def must_be_available(
-    target: Target, status: int, received: Mapping[str, str], now: datetime
+    target: Target, status: int, received: Mapping[str, str], now: datetime, body: bytes = b""
 ) -> None:
     """Raise UpstreamTransient for 429, 5xx and what was not asked for."""
     if status < 200:
         raise broken(target, "net.protocol", f"it answers {status}, which was not asked for")
     if status == 429 or status >= 500:
         raise UpstreamTransient(
-            f"{target.url} answers {status}.",
+            f"{target.shown} answers {status}.",
             code="net.status",
             retry_after_s=heads.retry_after_s(received.get("retry-after"), now),
             hint="It is asked again later.",
             url=target.url,
             status=status,
             headers=dict(received),
+            body=body.decode("utf-8", "replace"),
         )
 
 
 async def must_succeed(target: Target, raw: httpcore2.Response, now: datetime, hint: str) -> None:
     """Raise for every status but 2xx, and for a content coding, as nothing here undoes one."""
     received = heads.incoming(raw.headers)
-    must_be_available(target, raw.status, received, now)
     coding = received.get("content-encoding", "identity")
-    if raw.status >= 300:
+    body = b""
+    if 300 <= raw.status < 500:
         body = await read_body(
             raw.aiter_stream(), coding=coding, cap=ERROR_BODY_BYTES, announced=None, truncate=True
         )
+    must_be_available(target, raw.status, received, now, body)
+    if raw.status >= 300:
         raise refused_status(target, raw.status, received, body, hint)
     if coding != "identity":
         raise ContentError(
-            f"{target.url} is coded as {coding[:40]!r}, which was not asked for.",
+            f"{target.shown} is coded as {coding[:40]!r}, which was not asked for.",
             code="net.encoding",
             hint="The server must answer plainly.",
             url=target.url,
@@ -207,7 +210,7 @@ def refused_status(
 ) -> UpstreamTerminal:
     """The error for an answer that says no."""
     return UpstreamTerminal(
-        f"{target.url} answers {status}.",
+        f"{target.shown} answers {status}.",
         code="net.status",
         hint=hint,
         url=target.url,
@@ -220,7 +223,7 @@ def refused_status(
 def timed_out(target: Target, timeout_s: float) -> UpstreamTransient:
     """The error for a deadline that passed."""
     return UpstreamTransient(
-        f"{target.url} did not finish within {timeout_s:g} s.",
+        f"{target.shown} did not finish within {timeout_s:g} s.",
         code="net.timeout",
         hint="It is tried again later; net.timeout_s is the deadline.",
         url=target.url,
@@ -256,7 +259,7 @@ def _say(error: BaseException) -> str:
 def broken(target: Target, code: str, reason: str) -> UpstreamTransient:
     """The error for an exchange that failed on the way."""
     return UpstreamTransient(
-        f"{target.url} could not be fetched: {reason}.",
+        f"{target.shown} could not be fetched: {reason}.",
         code=code,
         hint="It is tried again later.",
         url=target.url,

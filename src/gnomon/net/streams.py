@@ -151,7 +151,7 @@ async def chunks_of(
             total += len(chunk)
             if total > max_bytes:
                 raise ContentError(
-                    f"{target.url} streams more than {max_bytes:,} bytes.",
+                    f"{target.shown} streams more than {max_bytes:,} bytes.",
                     code="net.too_large",
                     url=target.url,
                 )

@@ -26,6 +26,9 @@ _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*
 _LOOKS_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
+_SHOWN_QUERY_CHARS = 60
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """An address, taken apart once."""
 
@@ -52,6 +55,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def url(self) -> str:
         """The whole address."""
         return self.origin + self.path
+
+    @property
+    def shown(self) -> str:
+        """The address as a message names it: a long query says nothing to a person."""
+        path, mark, query = self.path.partition("?")
+        return self.url if len(query) <= _SHOWN_QUERY_CHARS else f"{self.origin}{path}{mark}…"
 
     @property
     def host_header(self) -> str:

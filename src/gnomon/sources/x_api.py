@@ -111,6 +111,23 @@ def refusal(path: str, status: int, body: str) -> UpstreamError:
     return UpstreamTransient(message, code="source.refused", status=status)
 
 
+def limited(path: str, error: UpstreamTransient) -> UpstreamTransient:
+    """The error with what X says of a limit that was hit; any other as it is."""
+    body = str(error.fields.get("body") or "")
+    if error.fields.get("status") != 429 or not (said := _said(body)):
+        return error
+    message = f"X answers {path} with 429 and says: {said}."
+    if "TooManyConnections" in body:
+        message += " One app has one stream: put all rules into one source, or set mode to search."
+    return UpstreamTransient(
+        message,
+        code=error.code,
+        hint=error.hint,
+        retry_after_s=error.retry_after_s,
+        **error.fields,
+    )
+
+
 def _said(body: str) -> str:
     """The explanation in a problem document, for people."""
     try:

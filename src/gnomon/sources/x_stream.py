@@ -17,7 +17,7 @@ from typing import Any
 from gnomon.clock import from_us, to_us
 from gnomon.errors import ContentError, UpstreamTerminal, UpstreamTransient
 from gnomon.sources.base import Context
-from gnomon.sources.x_api import FIELDS, STREAM_FIELDS, Api, refusal, unreadable
+from gnomon.sources.x_api import FIELDS, STREAM_FIELDS, Api, limited, refusal, unreadable
 from gnomon.sources.x_memory import RECOVERABLE, Hole, Memory, Step, gap_of
 from gnomon.sources.x_money import Purse
 from gnomon.sources.x_posts import chain, document, hidden, id_at, is_repost, key_of
@@ -121,6 +121,8 @@ class Listener:
             raise refusal(
                 STREAM_PATH, status if isinstance(status, int) else 400, str(error.fields["body"])
             ) from None
+        except UpstreamTransient as error:
+            raise limited(STREAM_PATH, error) from None
         except ContentError as error:
             raise unreadable(error) from None
         raise UpstreamTransient("X ended the stream.", code="x.ended")
@@ -343,7 +345,7 @@ async def sync_rules(ctx: Context, api: Api, rules: Sequence[str]) -> None:
         # A rule that another start added meanwhile serves as well as ours.
         bad = [e for e in objects(answer.get("errors")) if e.get("title") != "DuplicateRule"]
         if bad:
-            said = bad[0].get("detail") or bad[0].get("title")
+            said = str(bad[0].get("detail") or bad[0].get("title")).rstrip(". ")
             raise UpstreamTerminal(
                 f"X does not take the rule {bad[0].get('value')!r}: {said}.",
                 code="source.refused",
