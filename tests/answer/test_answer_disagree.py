@@ -138,3 +138,14 @@ async def test_who_says_less_is_no_further_origin(empty_town: Town) -> None:
     (told_by,) = [s for s in answer.sentences if "spring" in s.text]
     assert told_by.origins == 1
     assert not told_by.also
+
+
+async def test_what_an_edit_corrected_stood_until_the_edit_was_seen(empty_town: Town) -> None:
+    said = "Orrin Turbines reported a profit of {} million crowns for the quarter."
+    empty_town.put(1, said.format(31), key="herald:1", published_at=at(1))
+    empty_town.put(2, said.format(31), key="digest:1", source="digest", published_at=at(2))
+    empty_town.put(4, said.format("3.1"), key="herald:1", published_at=at(1), updated_at=at(3.9))
+    answer = await empty_town.ask("What profit did Orrin Turbines report for the quarter?")
+    assert "3.1 million" in answer.sentences[0].text
+    assert all(s.until >= s.citation.published_at for s in answer.superseded)
+    assert [s.until for s in answer.superseded] == [at(4)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import Literal
 
 from gnomon.answer.base import Draft, Plan, Question, Writer, Written
@@ -163,7 +164,7 @@ class Desk:
                 Superseded(
                     text=old.text,
                     citation=self._cited(old),
-                    until=cited.published_at or cited.observed_at or old.time,
+                    until=_until(cited, old),
                     sentence=index,
                 )
             )
@@ -243,6 +244,13 @@ class Desk:
                 citation(passage, number, passage.start + start, passage.start + end)
             )
         return self._numbers[place]
+
+
+def _until(newer: Citation, old: Statement) -> datetime:
+    """Until when `old` stood. A text that was corrected says so from when the correction was seen,
+    whatever day it bears."""
+    told = newer.published_at or newer.observed_at or old.time
+    return told if told >= old.time else max(newer.observed_at or old.time, old.time)
 
 
 def _noun(n: int, noun: str) -> str:
