@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Literal
 
 from gnomon.answer.base import Plan
-from gnomon.answer.bearing import deed, means, measured
+from gnomon.answer.bearing import deed, means, measured, office
 from gnomon.answer.check import Embed
 from gnomon.answer.premise import nearly
 from gnomon.answer.synonyms import others
@@ -116,7 +116,7 @@ _LIKE = 0.4
 def wanted(asked: Plan) -> tuple[str, ...]:
     """The words of a question that its answer must tell, in these or other words."""
     question = (asked.focus or asked.search_text).replace("’", "'")
-    found = [deed(asked)]
+    found = [deed(asked), office(asked)]
     for pattern in (_QUANTITY, _COUNTED, _POSSESSED, _COST_OF_DOING, _WHEN_DID):
         found += [match["noun"] for match in pattern.finditer(question)]
     if not _AUXILIARY.search(question):

@@ -135,13 +135,15 @@ _SINGLED = 0.6
 def holds(asked: Plan, text: str) -> bool:
     """False where it is asked who has an office, and `text` speaks of the office only: "Ada and the
     new mayor had lunch" names no mayor."""
-    question = asked.focus or asked.search_text
-    match = _IS_WHO.search(question)
-    if match is None:
-        return True
-    role = stem(match["role"].lower())
+    role = stem(office(asked))
     found = [m for m in _WORD.finditer(text) if stem(m[0].lower()) == role]
-    return not found or any(_named_beside(text, m.start(), m.end()) for m in found)
+    return not role or not found or any(_named_beside(text, m.start(), m.end()) for m in found)
+
+
+def office(asked: Plan) -> str:
+    """The office whose holder is asked for: `mayor` in "who is the mayor"; else empty."""
+    match = _IS_WHO.search(asked.focus or asked.search_text)
+    return match["role"].lower() if match else ""
 
 
 def _named_beside(text: str, start: int, end: int) -> bool:

@@ -34,7 +34,8 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
     for kind, patterns in {
         "reason": (
             r"\bwhy\b", r"\bwhat (?:is |was )?(?:the )?(?:caused?|reasons?)\b",
-            r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eé]\b",
+            r"\bwarum\b", r"\bwieso\b", r"\bpourquoi\b", r"\bpor qu[eêé]\b",
+            r"\bпочему\b|\bلماذا\b|क्यों|なぜ|为什么",
         ),
         "number": (
             r"\bhow (?:many|much|old|far|high|tall|long|big|large|fast|deep|heavy|often|strong|hot|"
@@ -44,19 +45,22 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"bonus|dividend|revenue|income|budget|debt|rate|tax|score|temperature|speed|limit|"
             r"population|rise|raise|distance|height|weight|age)\b",
             r"\bwhat (?:will|does|did|do|would)\b.{1,80}\bcosts?\b",
-            r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b",
+            r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b", r"\bquant[oa]s?\b",
+            r"\bсколько\b|\bكم\b|कितन|いくつ|いくら|何人|多少",
         ),
         "time": (
             r"\bwhen\b", r"\b(?:what|which) (?:year|day|date|month|week|time)\b",
             r"\bwhat(?:'s| is| was) the (?:\w+ ){0,2}date\b",
             r"\bhow (?:soon|recently)\b", r"\bsince\s*[:?]?$",
-            r"\bwann\b", r"\bquand\b", r"\bcu[aá]ndo\b",
+            r"\bwann\b", r"\bquand\b", r"\bcu[aá]ndo\b", r"\bquando\b",
+            r"\bкогда\b|\bمتى\b|कब|いつ|什么时候|何时",
         ),
         "place": (
             r"\bwhere\b",
             r"\b(?:what|which)(?: \w+){0,2} (?:country|city|town|state(?! of\b)|continent|place|"
             r"county|region|island|village|street|nation)\b",
-            r"\bwohin\b", r"\bwo\b", r"^\W*où\b", r"\bd[oó]nde\b",
+            r"\bwohin\b", r"\bwo\b", r"^\W*où\b", r"\bd[oó]nde\b", r"\bonde\b",
+            r"\bгде\b|\bأين\b|कहाँ|कहां|どこ|哪里|哪儿",
         ),
         "person": (
             r"\bwho(?:m|se)?\b",
@@ -65,6 +69,7 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"councillor|builder|driver|officer|leader|lawyer|doctor|teacher|reporter|scientist|"
             r"artist|founder|owner|winner|candidate|coach|lawmaker|official|king|queen|ceo)\b",
             r"\bwer\b", r"\bwen\b", r"\bwem\b", r"^\W*qui\b", r"\bqui[eé]n(?:es)?\b",
+            r"\bquem\b", r"\bкто\b|\bمن هو\b|\bمن هي\b|कौन|誰|谁",
         ),
         "list": (
             r"^\W*(?:list|name)\b", r"\bwhat are the\b", r"\bwhich (?:\w+ )?(?:are|were)\b",
@@ -74,7 +79,8 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
                        r"^\W*was ist ein", r"^\W*qu'est-ce qu", r"^\W*qu[eé] es un"),
         "yes_no": (
             r"^\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may)\b",
-            r"^\W*(?:ist|sind|hat|haben|wird|kann|war|est-ce|est-il|¿?est[aá]n?)\b",
+            r"^\W*(?:ist|sind|hat|haben|wird|kann|war|fährt|est-ce|est-il|est|est[aá]n?|se puede|"
+            r"funciona)\b|\bли\b|^\W*هل\b|か[？?]$|吗",
         ),
     }.items()
     for pattern in patterns
@@ -98,18 +104,19 @@ _STATE = re.compile(
     r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
     r"\b(?:what|which)\b.{1,40}\b(?:appl(?:y|ies)|in (?:force|effect))\b|"
     r"\b(?:state|situation|standing) (?:of|with) |\bknown (?:about|of|on)\b|"
-    r"^\W*(?:is|are|has|have|who is|what is)\b",
+    r"^\W*(?:is|are|has|have|who is|what is|ist|sind|fährt|wer ist|est|sont|est-ce que|qui est|"
+    r"est[aá]n?|qui[eé]n es|quem é|funciona)\b|\bкто\b|誰|谁|कौन|\bمن هو\b",
     re.IGNORECASE,
 )
 _MAY_I = re.compile(
-    r"^\W*(?:can|may|could|kann|darf|puedo|puede|peut|puis)\b[- ]?"
+    r"^\W*(?:can|may|could|kann|darf|puedo|puede|se puede|peut|puis)\b[- ]?"
     r"(?:i|we|you|one|people|ich|man|wir|on|se|je)?\b",
     re.IGNORECASE,
 )
 _USES = frozenset(
     stem(w)
     for w in "drive go get use visit enter cross travel reach take still walk ride right now "
-    "fahren nutzen possible".split()
+    "fahren nutzen possible usar cruzar pasar utiliser passer puede".split()
 )
 """What one may want to do somewhere, as stems."""
 _TIMELESS = re.compile(

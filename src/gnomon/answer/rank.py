@@ -19,7 +19,8 @@ from gnomon.answer.base import Plan, Question
 from gnomon.answer.check import opposed
 from gnomon.answer.context import around
 from gnomon.answer.facts import numbers
-from gnomon.answer.words import content, negated, share, stems
+from gnomon.answer.synonyms import in_other_words
+from gnomon.answer.words import content, english, negated, share, stems
 from gnomon.clock import in_words
 from gnomon.index.base import Hit, Index, Query
 from gnomon.record.base import Record
@@ -154,11 +155,23 @@ def _search(
         # Much newness can crowd out the older document that alone speaks of the matter.
         settled = structs.replace(query, recency=0.1, limit=HITS // 2)
         hits = {hit.seq: hit for hit in _hits(index, settled, question.within)} | hits
+    if not english(asked.search_text) or question.langs:
+        hits = {hit.seq: hit for hit in _abroad(index, query, asked, question.within)} | hits
     if not browsing and not question.within:
         hits |= {hit.seq: hit for hit in _replies(index, query, list(hits.values()))} | hits
     if asked.subject:
         hits = {hit.seq: hit for hit in _latest(index, query, asked, question.within)} | hits
     return _read(list(hits.values()), record, asked)
+
+
+def _abroad(index: Index, query: Query, asked: Plan, within: tuple[str, ...]) -> Sequence[Hit]:
+    """What the same is told by in other languages: the mayor, where the Bürgermeister is asked
+    for."""
+    others = in_other_words(asked.terms)
+    if not others:
+        return []
+    text = " ".join((_telling(asked.search_text), *others))
+    return _hits(index, structs.replace(query, text=text, limit=HITS // 2), within)
 
 
 def _replies(index: Index, query: Query, hits: Sequence[Hit]) -> Sequence[Hit]:

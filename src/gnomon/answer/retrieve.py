@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -18,8 +18,9 @@ from gnomon.answer.base import Plan, Question
 from gnomon.answer.layout import block_at
 from gnomon.answer.rank import Found, Likeness, ranked, time_of
 from gnomon.answer.reliability import in_order, of
+from gnomon.answer.synonyms import others
 from gnomon.answer.text import BLOCK_CHARS, Span, boundary, passages
-from gnomon.answer.words import forms, nothing_in, stem, stems
+from gnomon.answer.words import english, forms, nothing_in, stem, stems
 from gnomon.index.base import Index
 from gnomon.record.base import Record
 from gnomon.types import Citation, Passage
@@ -134,13 +135,21 @@ def _lexical(
     found: Sequence[Found], asked: Plan, believed: Mapping[str, float]
 ) -> tuple[dict[str, float], list[_Candidate]]:
     """Passages that hold the question's words, weighed by how rare each is among what was found."""
-    pattern, wanted = _pattern(asked.terms), set(asked.terms)
+    own = {t: t for t in asked.terms}
+    translated = {o: t for t in asked.terms for o in others(t)} | own
+    pattern = _pattern(tuple(translated))
+    abroad = not english(asked.search_text)
     placed = [
-        _places(pattern, f.document.text[:_READ_CHARS], wanted - nothing_in(f.document.lang))
+        _places(
+            pattern,
+            f.document.text[:_READ_CHARS],
+            translated if abroad or f.document.lang not in ("en", "und") else own,
+            nothing_in(f.document.lang),
+        )
         for f in found
     ]
     # What a post answers or quotes speaks for it, like a title.
-    titled = [{t for _, t in _places(pattern, f.readable.title, wanted)} for f in found]
+    titled = [{t for _, t in _places(pattern, f.readable.title, own)} for f in found]
     names = Names(asked)
     for f, places, title in zip(found, placed, titled, strict=True):
         places += names.places(f.document.text[:_READ_CHARS])
@@ -225,8 +234,10 @@ def _pattern(terms: Sequence[str]) -> re.Pattern[str]:
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
-def _places(pattern: re.Pattern[str], text: str, wanted: set[str]) -> list[tuple[int, str]]:
-    """Where the wanted stems stand in `text`."""
+def _places(
+    pattern: re.Pattern[str], text: str, wanted: Mapping[str, str], silent: Set[str] = frozenset()
+) -> list[tuple[int, str]]:
+    """Where stems stand in `text` that tell a term, and which; `silent` ones tell nothing there."""
     out = []
     lowered = text.lower()
     if len(lowered) != len(text):  # rare letters grow; offsets matter more than their case
@@ -235,8 +246,8 @@ def _places(pattern: re.Pattern[str], text: str, wanted: set[str]) -> list[tuple
         said = text[match.start() : match.end()]
         token = said if _ACRONYM.fullmatch(said) else said.rstrip(".'’")
         for form in (token, token.partition("'")[0], token.partition("’")[0]):
-            if (s := stem(form)) in wanted:
-                out.append((match.start(), s))
+            if (s := stem(form)) in wanted and s not in silent:
+                out.append((match.start(), wanted[s]))
                 break
     return out
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Set
 
 from gnomon.answer.words import stem
 
-_GROUPS = tuple(
-    frozenset(stem(w) for w in group.split())
+_WORDS = tuple(
+    tuple(group.split())
     for group in (
         "pay wage wages salary salaries lohn löhne gehalt salaire salaires salario salarios",
         "rise raise increase increases hike erhöhung hausse subida aumento steigen",
@@ -61,6 +61,7 @@ _GROUPS = tuple(
         "elect elected election gewählt wahl élu élection elegido elección",
     )
 )
+_GROUPS = tuple(frozenset(map(stem, group)) for group in _WORDS)
 _OF = {s: frozenset().union(*(g for g in _GROUPS if s in g)) for g in _GROUPS for s in g}
 
 
@@ -72,3 +73,9 @@ def others(term: str) -> frozenset[str]:
 def same(terms: Iterable[str], held: Set[str]) -> frozenset[str]:
     """Those of `terms` for which `held` has another word; all are stems."""
     return frozenset(t for t in terms if t not in held and others(t) & held)
+
+
+def in_other_words(terms: Iterable[str]) -> list[str]:
+    """The words that tell the same as these stems, as they are written."""
+    asked = set(terms)
+    return [w for group in _WORDS if asked & set(map(stem, group)) for w in group]

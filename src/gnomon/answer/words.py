@@ -192,6 +192,11 @@ def _foreign(form: str, beside: Sequence[str]) -> bool:
     )
 
 
+def english(text: str) -> bool:
+    """Whether `text` holds a function word that is English alone."""
+    return any(_bare(w.text) in _ONLY_ENGLISH for w in words(text))
+
+
 def nothing_in(lang: str) -> frozenset[str]:
     """Words, without accents, that say nothing in a language given by its code."""
     return _SILENT.get(lang.partition("-")[0], frozenset())
