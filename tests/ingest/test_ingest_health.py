@@ -67,6 +67,19 @@ def test_what_the_operator_has_to_give_is_all_that_is_said(
     assert h.sentence().startswith("Failed: No; tried again in")
 
 
+def test_what_a_service_refuses_comes_with_what_to_correct(clock: ManualClock) -> None:
+    h = health(clock)
+    error = UpstreamTransient(
+        "https://a.example answers 400.", code="source.refused", hint="Check the setting areas.",
+        retry_after_s=3_600,
+    )  # fmt: skip
+    h.troubled(error)
+    assert h.sentence() == (
+        "Failing since 14:02 UTC: https://a.example answers 400. Check the setting areas; "
+        "next try in 60 min."
+    )
+
+
 def test_waits_double_up_to_the_bound(clock: ManualClock) -> None:
     h = health(clock, "live")
     waits = [h.troubled(UpstreamTransient("x")) or 0.0 for _ in range(10)]

@@ -15,6 +15,7 @@ from gnomon.settings import Ingest
 
 TROUBLE = ("retrying", "blocked", "failed", "gone")
 _BLOCKED = ("net.blocked", "net.robots", "source.forbidden")
+_CORRECTED = ("source.refused", "source.not_found")
 _WAITS = ("source.needs_key", "source.needs_contact", "source.secret")
 """The operator has to give something: what that is says more than when it is tried again."""
 _NOTED_AFTER_S = 60.0
@@ -159,7 +160,8 @@ def _cause(error: Exception) -> str:
     if isinstance(error, ConfigError | ContentError | Terminal):
         return str(error)
     if isinstance(error, GnomonError):
-        return error.message
+        # What a service refuses, somebody may have to correct; the rest passes by itself.
+        return str(error) if error.code in _CORRECTED else error.message
     return f"the connector crashed: {error!r}"
 
 

@@ -155,8 +155,7 @@ def _explained(
 ) -> UpstreamTerminal | UpstreamTransient:
     if error.code == "source.forbidden":
         return UpstreamTransient(
-            f"{error.message} It turns away whom it cannot write to (net.contact), and who asks "
-            "too often.",
+            f"{error.message} It turns away whom it cannot write to, or who asks too often.",
             code="source.refused",
             retry_after_s=_REFUSED_RETRY_S,
             hint="Check net.contact.",

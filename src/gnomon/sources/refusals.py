@@ -18,7 +18,7 @@ def refused(error: UpstreamError) -> UpstreamError:
         error.message,
         code="source.refused",
         retry_after_s=_RETRY_S,
-        hint="It is tried again in a quarter of an hour; check the address.",
+        hint="Check the address.",
         status=status,
         url=error.fields.get("url", ""),
     )
