@@ -108,7 +108,7 @@ async def add_source(body: NewSource, request: Request) -> Response:
             409,
             f"{shown(config.name)} is followed already.",
             code="source.exists",
-            hint="Change it with `gnomon sources set NAME KEY=VALUE`, or give another name.",
+            hint="`gnomon sources set NAME KEY=VALUE` changes it; another --name follows it twice.",
             param="name",
         )
     await services.runner.add(config)
