@@ -92,6 +92,7 @@ def test_plain_output_shows_marks_quotes_and_age(up: tuple[Path, Up]) -> None:
     home, server = up
     shown = run(home, "ask", server.get("/v1/status")["examples"][0]).stdout
     assert "✓" in shown and "[1]" in shown and "Newest evidence:" in shown and "“" in shown
+    assert "newness weighs" in shown
 
 
 def test_a_greeting_is_answered_in_a_line(up: tuple[Path, Up]) -> None:

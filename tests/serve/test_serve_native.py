@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
+from gnomon.answer.base import Question
+from gnomon.answer.plan import plan
 from gnomon.record.base import Entry, Op
+from gnomon.serve.ask import newness
 from gnomon.types import Document
 
 
@@ -23,6 +26,7 @@ async def test_ask_streams_every_step(house: Any) -> None:
         r = await http.post("/v1/ask", json=body)
     found = stream(r.text)
     assert [n for n, _ in found] == ["planned", "retrieved", "sentence", "sentence", "finished"]
+    assert "newness weighs" in found[0][1]["newness"]
     assert found[1][1]["freshness"]["searched"] == 2
     first = found[2][1]
     assert first["sentence"]["verdict"]["kind"] == "supported"
@@ -42,6 +46,21 @@ async def test_ask_can_answer_whole_and_follow_on(house: Any) -> None:
         unknown = await http.post("/v1/ask", json=body | {"previous_id": "ask_none"})
     assert house.answerer.asked[1].history[0].question == "Open?"
     assert unknown.status_code == 400
+    assert "beside `answer`" in unknown.json()["hint"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("What is happening right now?", "this very moment: newness weighs 80%"),
+        ("Is the Mill Bridge open?", "how things stand: newness weighs 40%, and half as much at an "
+         "age of 12 hours."),
+        ("Who wrote Faust?", "does not change: newness weighs 5%, and half as much at an age of"),
+    ],
+)  # fmt: skip
+def test_how_much_newness_counts_is_told(asked: str, told: str) -> None:
+    made = plan(Question(text=asked), datetime(2026, 5, 4, tzinfo=UTC))
+    assert told in newness(made)
 
 
 async def test_words_of_time_are_meant_in_the_zone_of_the_asker(house: Any) -> None:

@@ -50,8 +50,11 @@ def ask(
     with client() as server:
         answer: dict[str, Any] = {}
         own: set[int] = set()
+        newness = ""
         for event, data in server.events("/v1/ask", body):
-            if event == "sentence" and not as_json:
+            if event == "planned":
+                newness = data["newness"]
+            elif event == "sentence" and not as_json:
                 sentence = data["sentence"]
                 own |= {c["number"] for c in data["citations"] if _of_itself(c)}
                 numbers = "".join(f" [{n}]" for n in sentence["citations"] if n not in own)
@@ -65,7 +68,7 @@ def ask(
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     else:
-        _print_answer(answer)
+        _print_answer(answer, newness)
 
 
 def _ask_deep(question: str, as_of: str, steps: int | None, *, as_json: bool) -> None:
@@ -129,7 +132,7 @@ def _print_change(change: dict[str, Any]) -> None:
         print(f"    {change['note']}")
 
 
-def _print_answer(answer: dict[str, Any]) -> None:
+def _print_answer(answer: dict[str, Any], newness: str) -> None:
     """What its sentences rest on; nothing where Gnomon told of itself, which no source did."""
     if answer["citations"] and all(map(_of_itself, answer["citations"])):
         return
@@ -145,6 +148,7 @@ def _print_answer(answer: dict[str, Any]) -> None:
     freshness = answer["freshness"]
     if freshness.get("newest_at"):
         print(f"\nNewest evidence: {local(freshness['newest_at'])}.")
+    print(newness)
     for source in freshness["silent"]:
         print(f"Silent: {source['title'] or source['name']}: {localised(source['text'])}")
     for note in answer["notes"]:

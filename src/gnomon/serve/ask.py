@@ -17,6 +17,7 @@ from gnomon.answer.base import (
     AnswerEvent,
     AnswerMode,
     Finished,
+    Plan,
     Planned,
     Question,
     Retrieved,
@@ -39,6 +40,15 @@ from gnomon.types import Answer, Citation
 router = APIRouter(tags=["Ask"], route_class=JsonRoute)
 
 Names = list[str]
+
+_KINDS = (
+    (0.7, "Asked about this very moment"),
+    (0.35, "Asked about how things stand"),
+    (0.1, "Asked about what may be older"),
+    (0.0, "Asked about what does not change"),
+)
+"""Kinds of question by the least weight of newness that each has."""
+_DAYS_FROM_H = 48.0
 
 
 class AskRequest(BaseModel):
@@ -220,7 +230,11 @@ class _Asked:
     def _described(self, step: AnswerEvent) -> tuple[str, dict[str, Any]]:
         match step:
             case Planned(plan=plan):
-                return "planned", {"id": self.id, "plan": msgspec.to_builtins(plan)}
+                return "planned", {
+                    "id": self.id,
+                    "plan": msgspec.to_builtins(plan),
+                    "newness": newness(plan),
+                }
             case Retrieved():
                 return "retrieved", {
                     "citations": self._citations(step.citations),
@@ -259,6 +273,16 @@ def answer_json(answer: Answer, base_url: str) -> dict[str, Any]:
     return plain
 
 
+def newness(plan: Plan) -> str:
+    """How much the question lets the age of a report count, in a sentence."""
+    if plan.recency <= 0.0:
+        return "How new a report is counts for nothing."
+    kind = next(kind for least, kind in _KINDS if plan.recency >= least)
+    hours = plan.half_life_s / 3_600.0
+    span = f"{hours:.0f} hours" if hours < _DAYS_FROM_H else f"{hours / 24.0:g} days"
+    return f"{kind}: newness weighs {plan.recency:.0%}, and half as much at an age of {span}."
+
+
 async def _question(body: AskRequest, services: Services, owner: str) -> Question:
     history: tuple[Turn, ...] = ()
     if body.previous_id:
@@ -268,6 +292,7 @@ async def _question(body: AskRequest, services: Services, owner: str) -> Questio
                 f"previous_id = {shown(body.previous_id)} names no stored answer.",
                 code="answer.unknown",
                 param="previous_id",
+                hint="Give the `id` that stands beside `answer` in what came back.",
             )
         turns = await asyncio.to_thread(services.threads.history, body.previous_id, owner)
         history = tuple(turns)

@@ -265,7 +265,7 @@ export class Talk {
       turn.steps = [...turn.steps, { text, atMs: Date.now() - turn.startedAt }];
     };
     if (name === "planned") {
-      const { id, plan } = data as { id: string; plan: Plan };
+      const { id, plan, newness } = data as { id: string; plan: Plan; newness?: string };
       turn.id = id;
       turn.plan = plan;
       this.threadId ??= id;
@@ -279,6 +279,7 @@ export class Talk {
       sessionStorage.setItem(RUNNING, JSON.stringify(left));
       sessionStorage.removeItem(ASKING);
       step(`Searching for “${plan.search_text}”`);
+      if (newness) step(newness);
     } else if (name === "retrieved") {
       const { citations, freshness } = data as { citations: Citation[]; freshness: Freshness };
       turn.candidates = citations.length;
