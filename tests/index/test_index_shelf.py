@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from gnomon.clock import from_us
 from gnomon.index import shelf as module
 from gnomon.index.near import BINS
 from gnomon.index.shelf import OPEN, Shelf
@@ -116,3 +118,36 @@ def test_where_no_chunk_can_hold_anything_nothing_is_found(shelf: Shelf) -> None
     assert found.tolist() == []
     assert complete
     shelf.close()
+
+
+@pytest.mark.parametrize("source", ["even", "third"])
+@pytest.mark.parametrize("narrowed", ["as_of", "until", "since"])
+def test_narrow_bounds_with_a_wide_or_narrow_filter_lose_nothing(
+    bench: Any, entry: Any, source: str, narrowed: str
+) -> None:
+    """With `even`, a third of what is within the bounds passes: the bounds alone go to tantivy."""
+    names = {0: "even", 1: "odd", 2: "odd"}
+    entries = [
+        entry(
+            seq, "storm" + " tide" * (seq % 7), source="third" if seq % 31 == 9 else names[seq % 3]
+        )
+        for seq in range(1, 601)
+    ]
+    bench.index.apply(entries)
+    bench.index.commit()
+    at = from_us(entries[59].start_us)
+    bounds = {"since": from_us(entries[-60].start_us)} if narrowed == "since" else {narrowed: at}
+    inside = {
+        "as_of": range(1, 61),
+        "until": range(1, 60),
+        "since": range(541, 601),
+    }[narrowed]
+    wanted = [seq for seq in inside if entries[seq - 1].document.source == source]
+    assert wanted
+    for text in ("storm", "tide storm", ""):
+        found = bench.find(text, sources=(source,), **bounds)
+        assert sorted(found) == wanted
+    assert bench.find("storm", sources=(source,), newest_first=True, **bounds) == wanted[::-1]
+    first = bench.find("storm", sources=(source,), limit=3, recency=0, **bounds)
+    assert set(first) <= set(wanted)
+    assert len(first) == min(3, len(wanted))

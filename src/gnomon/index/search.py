@@ -24,18 +24,16 @@ from gnomon.index.base import Hit, Query
 from gnomon.index.files import native
 from gnomon.index.lexicon import Lexicon
 from gnomon.index.marks import author_mark, beside_mark, host_of
-from gnomon.index.shelf import Shelf
+from gnomon.index.shelf import Shelf, spread
 
 _CANDIDATES = 128
 _NEWEST = 50
 _WINDOW = 16_384
 """Newest rows of all among which the newest matches are looked for."""
-_SAMPLE = 2048
-"""Rows that are looked at to tell how much passes, and what is recent."""
 _SPARE = 3
 """Times as many matches as should suffice are asked for: to go deeper means to search again."""
 _NARROW = 1 / 8
-"""Share of rows below which tantivy gets the filters, instead of finding more."""
+"""Share of rows below which tantivy gets bounds or filters, instead of finding more."""
 _HEARD = 0.5
 """What a name counts that is found by its sound in another script."""
 _MAX_SOUNDS = 48
@@ -47,7 +45,6 @@ _FOLDED = 128
 _COMPARED = 16
 """Of them, how many at once."""
 
-_JITTER = np.random.default_rng(0).random(_SAMPLE)
 _NOTHING = np.zeros(0, np.int64), np.zeros(0, np.float32), True
 
 Q = tantivy.Query
@@ -106,12 +103,19 @@ class Search:
         self._unwanted_hosts = [host_of(domain) for domain in query.not_domains]
         self._low_us = to_us(query.since) if query.since is not None else None
         self._high_us = to_us(query.until) if query.until is not None else None
-        sample = _spread(snapshot.rows)
-        self._sample = sample[self._passing(sample)]
+        sample = spread(snapshot.rows)
+        within = self._within(sample)
+        self._sample = sample[self._admitted(sample, within)]
         self._each = snapshot.rows / len(sample)
-        self._share = max(len(self._sample) / len(sample), _NARROW)
-        """About how much passes: by so much more has to be found, or tantivy gets the filters."""
-        self._narrow = self._by_time or self._share == _NARROW
+        # Where little passes, tantivy gets the bounds, which cost it little; and where little of
+        # what is within them passes, the filters.
+        share = len(self._sample) / len(sample)
+        self._bounded = self._by_time or share < _NARROW
+        if self._bounded:
+            share = len(self._sample) / max(int(within.sum()), 1)
+        self._narrow = self._by_time or share < _NARROW
+        self._share = max(share, _NARROW)
+        """Of what tantivy finds, about how much passes: so much more has to be found."""
 
     def hits(self) -> list[Hit]:
         """The best hits, folded, at most `limit`."""
@@ -188,7 +192,7 @@ class Search:
 
     def _recent(self) -> int | None:
         """Since when to look for the newest: ordering every match by time takes far longer."""
-        times = self._shelf.time.rows[_spread(self._snapshot.rows)]
+        times = self._shelf.time.rows[spread(self._snapshot.rows)]
         if self._moment_us is not None:
             times = times[times <= self._moment_us]
         last = int(_WINDOW / self._each)
@@ -219,15 +223,16 @@ class Search:
         return kept
 
     def _words(self, scored: bool) -> Any:
-        """The tantivy query: phrases and words, and where few rows pass, filters and bounds."""
+        """The tantivy query: phrases and words, and where few rows pass, bounds and filters."""
         clauses = self._texts(scored)
-        if not self._narrow:
+        if not self._bounded:
             return _query(clauses)
-        for name, values in self._wanted.items():
-            if values:
-                clauses.append((MUST, self._any_of(name, values)))
-        if self._unwanted_hosts:
-            clauses.append((NOT, self._any_of("domain", self._unwanted_hosts)))
+        if self._narrow:
+            for name, values in self._wanted.items():
+                if values:
+                    clauses.append((MUST, self._any_of(name, values)))
+            if self._unwanted_hosts:
+                clauses.append((NOT, self._any_of("domain", self._unwanted_hosts)))
         if self._low_us is not None or self._high_us is not None:
             last = None if self._high_us is None else self._high_us - 1
             clauses.append((MUST, self._range("time", self._low_us, last)))
@@ -249,7 +254,7 @@ class Search:
             words += [(SHOULD, Q.boost_query(name, _HEARD)) for name in heard]
         # Where something must occur, the other words only rank. Terms that stand alone in one
         # flat list are the case in which tantivy skips what cannot be among the best.
-        if not constraints and not self._narrow:
+        if not constraints and not self._bounded:
             return words
         return [(SHOULD if parsed.must else MUST, Q.boolean_query(words)), *constraints]
 
@@ -324,17 +329,26 @@ class Search:
 
     def _passing(self, rows: slice | _Rows) -> NDArray[np.bool_]:
         """Which of the rows were alive then and pass the filters."""
+        return self._admitted(rows, self._within(rows))
+
+    def _within(self, rows: slice | _Rows) -> NDArray[np.bool_]:
+        """Which of the rows were alive then and lie within the bounds."""
         shelf = self._shelf
         mask = shelf.alive(rows, self._moment_us)
-        for name, values in self._wanted.items():
-            if values:
-                mask &= shelf.admits(name, values, rows)
-        if self._unwanted_hosts:
-            mask &= ~shelf.admits("domain", self._unwanted_hosts, rows)
         if self._low_us is not None:
             mask &= shelf.time.at(rows) >= self._low_us
         if self._high_us is not None:
             mask &= shelf.time.at(rows) < self._high_us
+        return mask
+
+    def _admitted(self, rows: slice | _Rows, within: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of those within the bounds, which have what the filters ask for."""
+        mask = within.copy()
+        for name, values in self._wanted.items():
+            if values:
+                mask &= self._shelf.admits(name, values, rows)
+        if self._unwanted_hosts:
+            mask &= ~self._shelf.admits("domain", self._unwanted_hosts, rows)
         return mask
 
     # -- order -----------------------------------------------------------------
@@ -413,13 +427,6 @@ def _sounds(name: str) -> list[str]:
 def _stems(group: Sequence[str]) -> list[str]:
     """Of a bare word, the stems by which documents in other languages are found."""
     return inflect.of_query(group[0]) if len(group) == 1 and not is_tag(group[0]) else []
-
-
-def _spread(rows: int) -> _Rows:
-    """Some rows, spread evenly, but not in step with sources that take turns."""
-    if rows <= _SAMPLE:
-        return np.arange(rows)
-    return ((np.arange(_SAMPLE) + _JITTER) * (rows / _SAMPLE)).astype(np.int64)
 
 
 def _all_of(*parts: Any) -> Any:

@@ -31,6 +31,9 @@ _RESCORED = 1500
 """Rows that sign codes pick for an exact comparison."""
 _CHUNK = 32_768
 """Rows that are compared at a time: what lies between two steps stays in the cache."""
+_SAMPLE = 2048
+"""Rows that are looked at to tell how much passes, and what is recent."""
+_JITTER = np.random.default_rng(0).random(_SAMPLE)
 _FEW_VALUES = 16
 _FEW = 4
 """Below this share (1 in 4) of admitted rows, their codes are gathered instead of all scanned."""
@@ -175,9 +178,10 @@ class Shelf:
         self, rows: NDArray[np.int64], query: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Cosine of each row's vector with a unit vector."""
-        stored = self.vector.at(rows).astype(np.float32)
         # Not `@`: a BLAS that spreads this over threads waits for cores that ingest keeps busy.
-        cosine: NDArray[np.float32] = np.einsum("ij,j->i", stored, query) * self.scale.at(rows)
+        # Nor is it widened to single precision before: large blocks are asked of the system.
+        stored = np.einsum("ij,j->i", self.vector.at(rows), query)
+        cosine: NDArray[np.float32] = stored * self.scale.at(rows)
         return cosine
 
     def nearest(
@@ -310,6 +314,13 @@ class Shelf:
     def body_bytes(self) -> int:
         """Room on disk."""
         return sum(c.body_bytes for c in self.columns) + os.fstat(self._keys).st_blocks * 512
+
+
+def spread(rows: int) -> NDArray[np.int64]:
+    """Some of the first rows, spread evenly, but not in step with sources that take turns."""
+    if rows <= _SAMPLE:
+        return np.arange(rows)
+    return ((np.arange(_SAMPLE) + _JITTER) * (rows / _SAMPLE)).astype(np.int64)
 
 
 def _signs(vectors: NDArray[np.float32]) -> list[NDArray[np.uint64]]:
