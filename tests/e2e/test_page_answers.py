@@ -87,7 +87,7 @@ async def test_an_answer_streams_with_verdicts_citations_and_their_age(
         assert await page.locator(".sentences li").count() == 1
         house.answerer.hold.set()
         await answered(page)
-        await page.get_by_text("4 steps").wait_for()
+        await page.get_by_text("5 steps").wait_for()
         marks = page.locator(".sentences .mark")
         assert [await m.get_attribute("aria-label") for m in await marks.all()] == [
             "Supported by these words",
