@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -201,7 +201,7 @@ def sources_list(as_json: Json = False) -> None:
         health = (state["text"] or state["state"]).rstrip(".")
         believed = state.get("reliability")
         also = f" Reliability {believed:g}." if believed is not None else ""
-        print(f"    {health}. {counted(state['documents'], 'document')}.{also}")
+        print(f"    {health}. {counted(state['documents'], 'document')}{_lag(state)}.{also}")
     if not states:
         print("No sources yet. Add one with `gnomon sources add URL`.")
     elif not _serving():
@@ -276,6 +276,15 @@ def _serving() -> bool:
     return running(load().settings.home) is not None
 
 
+def _lag(state: dict[str, Any]) -> str:
+    """How late the newest document came, where its publication is known."""
+    from gnomon.ingest.health import span
+
+    if state["lag_s"] is None or not state["documents"]:
+        return ""
+    return f"; the newest document came {span(state['lag_s'])} after it was published"
+
+
 _AT_REST = "No server runs now, so nothing new comes in: start it with `gnomon up`."
 
 
@@ -320,7 +329,8 @@ def doctor(as_json: Json = False) -> None:
     for state in status["models"]:
         print(f"Model {state['name']} ({state['role']}): {state['text'] or state['state']}")
     for state in status["sources"]:
-        print(f"Source {state['name']}: {state['text'] or state['state']}")
+        health = (state["text"] or state["state"]).rstrip(".")
+        print(f"Source {state['name']}: {health}{_lag(state)}.")
 
 
 def _web_search(chosen: settings.Settings) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gnomon.cli import _lag
+
 GNOMON = Path(sys.executable).with_name("gnomon")
 
 OPML = """<opml version="2.0"><head><title>Mine</title></head><body>
@@ -62,3 +64,9 @@ def test_the_starter_set(tmp_path: Path) -> None:
     assert "feed:www3.nhk.or.jp/rss/news/cat0.xml" in run(home, "sources", "list").stdout
     wrong = run(home, "sources", "starter", "--languages", "xx")
     assert wrong.returncode == 2 and "Languages: ar" in wrong.stderr
+
+
+def test_how_late_the_newest_document_came_is_told_where_it_is_known() -> None:
+    state = {"documents": 2, "lag_s": 150.0}
+    assert _lag(state) == "; the newest document came 2 min after it was published"
+    assert _lag({**state, "lag_s": None}) == _lag({**state, "documents": 0}) == ""
