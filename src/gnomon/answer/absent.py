@@ -61,7 +61,7 @@ _OUTCOME = re.compile(
 _BY_RESULT = frozenset(
     stem(w)
     for w in "result results outcome final score end finish play fare win won ergebnis résultat "
-    "resultado".split()
+    "resultado quedó va ging gespielt".split()
 )
 """Words that ask for an outcome; telling one answers them, in whatever words."""
 _BY_BALLOT = frozenset(

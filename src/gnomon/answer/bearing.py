@@ -95,7 +95,7 @@ _QUANTITIES = tuple(
         ("speed", "km/h mph"),
         ("distance", "km mile metre foot"),
         ("percentage percent share proportion turnout", "%"),
-        ("money price fare fee salary sum", ""),
+        ("money price fare fee salary sum geld dinero argent", ""),
     )
 )
 _COSTS = frozenset(
@@ -111,7 +111,8 @@ _MEANS = tuple(
         "finish finished complete completed completion done due ready delay delayed "
         "postponed deadline fertig verschoben terminé retardé terminado aplazado",
         "collect collected collection raise raised gather gathered give given brought donors "
-        "donated donations gespendet",
+        "donated donations gespendet gesammelt reunido reunieron recaudado",
+        "true false untrue wahr falsch erfunden verdad falso falsa inventado vrai faux",
         "lead leads head heads charge chair chairs director appointed appoint leitet dirige",
         "open opened reopened closed close shut offen geöffnet gesperrt geschlossen zu frei ouvert "
         "fermé abierto cerrado",

@@ -46,6 +46,7 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
             r"population|rise|raise|distance|height|weight|age)\b",
             r"\bwhat (?:will|does|did|do|would)\b.{1,80}\bcosts?\b",
             r"\bwie ?viele?\b", r"\bcombien\b", r"\bcu[aá]nt[oa]s?\b", r"\bquant[oa]s?\b",
+            r"\bwas kosten?t?\b|\bwelche[nrsm]? (?:gewinn|verlust|preis|betrag|anteil|zahl|höhe)\b",
             r"\bсколько\b|\bكم\b|कितन|いくつ|いくら|何人|多少",
         ),
         "time": (
@@ -79,8 +80,8 @@ _EXPECTS: tuple[tuple[str, str], ...] = tuple(
                        r"^\W*was ist ein", r"^\W*qu'est-ce qu", r"^\W*qu[eé] es un"),
         "yes_no": (
             r"^\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may)\b",
-            r"^\W*(?:ist|sind|hat|haben|wird|kann|war|fährt|est-ce|est-il|est|est[aá]n?|se puede|"
-            r"funciona)\b|\bли\b|^\W*هل\b|か[？?]$|吗",
+            r"^\W*(?:ist|sind|hat|haben|wird|kann|war|fährt|est-ce|est-il|est|es|est[aá]n?|"
+            r"se puede|funciona)\b|\bли\b|^\W*هل\b|か[？?]$|吗",
         ),
     }.items()
     for pattern in patterns
@@ -103,6 +104,8 @@ _STATE = re.compile(
     r"how many|how much|when (?:will|does|is)|so far)\b|"
     r"\b(?:has|have)\b.{1,60}\b(?:reached|raised|collected|gathered|become)\b|"
     r"\b(?:what|which)\b.{1,40}\b(?:appl(?:y|ies)|in (?:force|effect))\b|"
+    r"\b(?:wie ?viele?|cu[aá]nt[oa]s?|combien|gilt|rige|jetzt|noch|derzeit|ahora|todavía|aún|"
+    r"encore|actuellement|maintenant|actualmente|kostet|cuesta|coûte)\b|"
     r"\b(?:state|situation|standing) (?:of|with) |\bknown (?:about|of|on)\b|"
     r"^\W*(?:is|are|has|have|who is|what is|ist|sind|fährt|wer ist|est|sont|est-ce que|qui est|"
     r"est[aá]n?|qui[eé]n es|quem é|funciona)\b|\bкто\b|誰|谁|कौन|\bمن هو\b",
@@ -130,7 +133,7 @@ _SAYS_NOTHING = frozenset(
     "hour hours minute minutes heute gestern jetzt passiert neues aujourd'hui hier ahora hoy ayer "
     "monday tuesday wednesday thursday friday saturday sunday "
     "since seit long far old alt tall big large often kind type sort moment apply applies "
-    "applied".split()
+    "applied gilt rige".split()
 )
 """Words that ask without saying what about."""
 _KIND = re.compile(

@@ -44,7 +44,7 @@ _FUNCTION_WORDS = {
     "says said saying",
     "de": "der die das den dem des ein eine einer eines einem einen und oder aber ist sind war "
     "waren wird werden wurde wurden hat haben hatte zu zum zur im in am auf aus bei mit "
-    "nach von vor für nicht auch als wie wer wo wann warum was welche welcher welches es er "
+    "nach von vor für nicht auch als wie wer wo wann warum was welche welcher welches welchen welchem es er "
     "sie wir ihr sich noch über um an ob wem wen man kann soll gibt seit dass",
     "fr": "le la les un une des du de et ou est sont était a ont au aux en dans sur par pour avec "
     "que qui quoi quand où pourquoi comment quel quelle quels quelles ce cette ces il elle "
@@ -52,7 +52,7 @@ _FUNCTION_WORDS = {
     "est-ce",
     "es": "el la los las una un unos unas y o es son era fue ha han al del con por para que quien "
     "quién qué cuándo dónde cómo cuál cuánto cuántos cuántas no lo su sus sobre está están "
-    "hay desde hasta entre ya se de en",
+    "hay desde hasta entre ya se de en estará estarán será serán va este asunto",
     "ru": "и в во не на что он она оно они как это так его её их по к с со у о об от до из за для при "
     "но а ли же бы был была было были есть кто чей какой какая какое какие где когда почему зачем "
     "сколько куда откуда чем чём мы вы я ты",
