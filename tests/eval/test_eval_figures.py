@@ -42,6 +42,15 @@ def test_a_gain_is_measured_question_by_question() -> None:
     assert (figure.value, figure.low, figure.high) == (20.0, 20.0, 20.0)
 
 
+def test_a_gain_over_what_found_next_to_nothing_stays_a_number() -> None:
+    made = figures()
+    made.gain("above", [1.0, 1.0, 0.0], [0.0, 1.0, 0.0])
+    (figure,) = made.list
+    assert figure.value == 100.0
+    assert figure.low is not None and figure.high is not None
+    assert 0.0 <= figure.low <= figure.high <= 1_000.0
+
+
 def test_nothing_is_measured_on_nothing() -> None:
     made = figures()
     made.share("right", [])

@@ -63,6 +63,19 @@ async def test_what_is_measured_inside_is_not_asked_of_a_server() -> None:
         await run(Suite(name="x", title="", run=_bridge, inside_only=True), Wanted(), client=client)
 
 
+def test_a_month_of_the_town_can_be_carried_to_another_gnomon(tmp_path: Path) -> None:
+    path = tmp_path / "town.jsonl"
+    wanted = Wanted(args={"seeds": "5", "days": "1"})
+    assert write_documents(named(["demo-world"]), wanted, path) > 100
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # A home drops what it holds of the demo as soon as its own demo ends.
+    assert {row["source"].split(":")[0] for row in rows} == {"town"}
+    with pytest.raises(ConfigError, match="the month of one town"):
+        write_documents(
+            named(["demo-world"]), Wanted(args={"seeds": "5,6"}), tmp_path / "two.jsonl"
+        )
+
+
 async def test_missing_data_are_named() -> None:
     with pytest.raises(ConfigError, match="retrieval is not there") as caught:
         await run(suites()["retrieval"], Wanted())

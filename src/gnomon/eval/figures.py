@@ -55,8 +55,10 @@ class Figures:
 
         def relative(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             means = rows.mean(axis=1)
-            gains: NDArray[np.float64] = means[:, 0] / np.maximum(means[:, 1], 1e-12) - 1.0
-            return 100.0 * gains
+            # A draw in which theirs has nothing has no gain: nothing can be compared with nothing.
+            theirs = np.where(means[:, 1] > 0.0, means[:, 1], np.nan)
+            gains: NDArray[np.float64] = 100.0 * (means[:, 0] / theirs - 1.0)
+            return gains
 
         low, high = self._interval(pairs, relative)
         self._add(name, float(relative(pairs[None])[0]), low, high, len(pairs), "%")
@@ -101,5 +103,5 @@ class Figures:
         for _ in range(0, _DRAWS, _ROWS_AT_ONCE):
             rows = self._rng.integers(0, len(array), (_ROWS_AT_ONCE, len(array)))
             drawn.append(of(array[rows]))
-        low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5))
+        low, high = np.nanpercentile(np.concatenate(drawn), (2.5, 97.5))
         return float(low), float(high)

@@ -4,7 +4,8 @@ Questions are asked at moments spread over the month, and five seconds after a f
 known, where an answer is either new or stale. A citation is right if its document states the value
 that was right; the town knows which do.
 
-The same questions go to a baseline, which answers from the snippets of a search by words.
+The same questions go to a baseline, which answers from the snippets of a search by words. A Gnomon
+behind a URL holds one seed's month and is asked alone: the baseline reads the record itself.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
 
 from gnomon.answer.base import Question
 from gnomon.clock import ManualClock
+from gnomon.errors import ConfigError
 from gnomon.eval.base import Asked, Bench, Figure, History, Suite
 from gnomon.eval.figures import Figures
 from gnomon.eval.houses import Inside
 from gnomon.eval.snippets import Snippets
 from gnomon.testing.world import DemoTown, Judged, Outcome, TruthQuestion, judge
+from gnomon.types import Delete, Upsert
 
+_DEMO, _KEPT = "demo:", "town:"
 _START = datetime(2026, 10, 20, 12, tzinfo=UTC)
 _MOMENTS = 6
 _CHANGES = 120
@@ -37,28 +44,63 @@ _LAGS = (
 async def run(bench: Bench) -> list[Figure]:
     """Figures of each seed."""
     figures: list[Figure] = []
-    days = int(bench.args.get("days", "30"))
-    for seed in bench.listed("seeds", "21"):
-        figures += await _seed(bench, int(seed), timedelta(days=days))
+    for seed in _seeds(bench):
+        figures += await _seed(bench, seed, _life(bench))
     return figures
+
+
+def _seeds(bench: Bench) -> list[int]:
+    """The towns that are asked about. Raises ConfigError for several in one record."""
+    seeds = [int(seed) for seed in bench.listed("seeds", "21")]
+    if len(seeds) > 1 and not bench.inside:
+        raise ConfigError(
+            "A Gnomon behind a URL holds the month of one town: two would contradict each other.",
+            code="eval.seeds",
+            hint=f"Give one of them: --with seeds={seeds[0]}.",
+        )
+    return seeds
+
+
+def _life(bench: Bench) -> timedelta:
+    return timedelta(days=int(bench.args.get("days", "30")))
+
+
+def _documents(bench: Bench) -> History:
+    """The month that a Gnomon behind a URL has to hold."""
+    end = _START + _life(bench)
+    seed, *_ = _seeds(replace(bench, inside=False))
+    town = DemoTown(seed=seed, start=_START, clock=ManualClock(end))
+    return [_elsewhere(*each) for each in asyncio.run(_lived(town, end))]
+
+
+def _elsewhere(source: str, change: Upsert | Delete) -> tuple[str, Upsert | Delete]:
+    """The change under other names: what a home holds of the demo goes when its demo ends."""
+    key = change.document.key if isinstance(change, Upsert) else change.key
+    key, source = _KEPT + key.removeprefix(_DEMO), _KEPT + source.removeprefix(_DEMO)
+    if isinstance(change, Delete):
+        return source, structs.replace(change, key=key)
+    document = structs.replace(change.document, key=key, source=source)
+    return source, structs.replace(change, document=document)
+
+
+async def _lived(town: DemoTown, end: datetime) -> History:
+    await town.start()
+    try:
+        return await asyncio.to_thread(_history, town, end)
+    finally:
+        await town.stop()
 
 
 async def _seed(bench: Bench, seed: int, life: timedelta) -> list[Figure]:
     end = _START + life
     clock = ManualClock(end)
     town = DemoTown(seed=seed, start=_START, clock=clock)
-    await town.start()
-    try:
-        house = await bench.house(f"demo {seed}", await asyncio.to_thread(_history, town, end))
-    finally:
-        await town.stop()
-    assert isinstance(house, Inside)  # noqa: S101 - the suite is measured in this process only
+    house = await bench.house(f"demo {seed}", await _lived(town, end) if bench.inside else ())
     langs = bench.listed("langs", "en")
-    snippets = Snippets(house, house.record, bench.scorer)
-    tallies = [
-        _Tally(f"seed {seed}", bench, house.ask),
-        _Tally(f"seed {seed}, snippets alone", bench, snippets.ask),
-    ]
+    tallies = [_Tally(f"seed {seed}", bench, house.ask)]
+    if isinstance(house, Inside):
+        snippets = Snippets(house, house.record, bench.scorer)
+        tallies.append(_Tally(f"seed {seed}, snippets alone", bench, snippets.ask))
     for moment in (end - life * n / _MOMENTS for n in reversed(range(_MOMENTS))):
         asked = await asyncio.to_thread(town.truth.questions, moment, langs)
         chosen = bench.picked(asked)
@@ -127,7 +169,7 @@ class _Tally:
         if question.trap == "rumour":
             self._rumours.append(judged.outcome in (Outcome.RIGHT, Outcome.MISSED))
         if not answer.abstained:
-            cited = [c.key for c in answer.citations]
+            cited = [c.key.replace(_KEPT, _DEMO, 1) for c in answer.citations]
             self._precision += [key in question.supporting for key in cited]
             self._recall.append(bool(set(cited) & set(question.supporting)))
 
@@ -170,5 +212,5 @@ SUITE = Suite(
     name="demo-world",
     title="A month of the demo world: right, stale, rumours, silence; beside search snippets",
     run=run,
-    inside_only=True,
+    documents=_documents,
 )
