@@ -196,6 +196,13 @@ def stood_for(terms: Iterable[str], text: str, held: Set[str]) -> frozenset[str]
     return frozenset(t for t in terms if t not in held and answers(t))
 
 
+def outright(terms: Iterable[str], held: Set[str]) -> bool:
+    """Whether a sentence with the stems `held` names one of the states among `terms`, or its
+    opposite: "open" and "closed" do, "lifted" only lets one guess."""
+    states = [t for t in terms if t in _REVERSIBLE]
+    return not states or any(t in held or means(t) & held for t in states)
+
+
 def begun(terms: Iterable[str], text: str) -> frozenset[str]:
     """The words for a beginning among `terms` that `text` answers with "since"."""
     if not _SINCE.search(text):

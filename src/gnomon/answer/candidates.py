@@ -14,7 +14,7 @@ from gnomon.answer import facts
 from gnomon.answer.absent import outcome
 from gnomon.answer.across import Names
 from gnomon.answer.base import Plan
-from gnomon.answer.bearing import announces, bears, begun, measured, stood_for
+from gnomon.answer.bearing import announces, bears, begun, measured, outright, stood_for
 from gnomon.answer.check import kindred
 from gnomon.answer.context import heading
 from gnomon.answer.instructions import addresses_machine, asks
@@ -40,6 +40,8 @@ _EVERYWHERE_FROM = 3
 _TOGETHER_FROM = 2
 _APART = 0.6
 _OTHER = 0.6
+_GUESSED = 0.85
+"""What is left where a state is only told by its change."""
 _HEDGED = re.compile(
     r"\bmy (?:\w+ )?(?:cousin|neighbou?r|brother|sister|uncle|aunt|friend|colleague|mate|barber)\b|"
     r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
@@ -114,6 +116,7 @@ def quotable(
             | same(plan.terms, h)
             for h, t in zip(held, said, strict=True)
         ]
+        told = held
         if plan.state:
             # What is open again says nothing of another matter.
             about = bool(lead & singling or title & singling) or not singling
@@ -154,6 +157,8 @@ def quotable(
             )
             reliable = _reliable(passage, text)
             bearing = bears(plan, text, held[j], around)
+            if plan.state and not outright(plan.terms, told[j]):
+                bearing *= _GUESSED
             if subject and not subject & (around | held[j]):
                 bearing *= _OTHER  # of something else that is finished, open or dearer
             out.append(Candidate(i, span, text, signals, held[j], time, reliable, bearing))

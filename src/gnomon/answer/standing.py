@@ -61,7 +61,9 @@ def newest_first(ranked: list[Candidate], plan: Plan) -> list[Candidate]:
     if not plan.state:
         return _latest_of_equals(ranked)
     floor = ranked[0].likelihood * _RIVALS_FROM
-    rivals = [c for c in ranked if c.likelihood >= floor and c.reliable]
+    likely = [c for c in ranked if c.likelihood >= floor]
+    # Where only lone posts speak, the newest of these leads.
+    rivals = [c for c in likely if c.reliable] or likely
     most = max((c.signals.around for c in rivals), default=0.0) * _AS_MUCH
     fewest = min((c.signals.unnamed for c in rivals), default=0.0)
     rivals = [
@@ -90,7 +92,7 @@ def before_it_turned(c: Candidate, first: Candidate, plan: Plan) -> bool:
     a turn before the last."""
     if first.time - c.time <= _ONE_TURN:
         return False
-    return plan.expects in ("yes_no", "text") or negated(c.text) != negated(first.text)
+    return plan.expects in ("yes_no", "text", "number") or negated(c.text) != negated(first.text)
 
 
 def _original(ranked: list[Candidate], passages: Sequence[Passage]) -> list[Candidate]:
