@@ -46,6 +46,7 @@ class Follower:
         self.clock = HurriedClock()
         self.context = Lent(SOURCE, stage, self.clock, 0)
         self.errors: list[str] = []
+        self.said: list[str] = []
         self.handed_over = 0
 
     async def until(self, enough: Callable[[], bool], tries: int = 5) -> Ledger:
@@ -60,6 +61,7 @@ class Follower:
                             return self.ledger
             except UpstreamError as error:
                 self.errors.append(error.code)
+                self.said.append(error.message)
         raise AssertionError(f"not enough came: {self.ledger}, {self.errors}")
 
     def has(self, text: str) -> Callable[[], bool]:
@@ -249,6 +251,15 @@ async def test_one_relays_death_does_not_silence_the_source() -> None:
         with pytest.raises(AssertionError):
             await follower.until(follower.has("never"), tries=1)
         assert follower.errors == ["net.status"], "of two troubles, the one that may pass"
+
+
+async def test_a_relay_that_refuses_its_readers_is_named() -> None:
+    async with world() as (relay, follower):
+        relay.misbehave("closed auth-required: sign in")
+        with pytest.raises(AssertionError, match="not enough came"):
+            await follower.until(follower.has("never"), tries=1)
+        assert follower.errors == ["source.forbidden"]
+        assert relay.url in follower.said[0]
 
 
 async def test_what_one_relay_takes_back_another_cannot_bring_again() -> None:

@@ -157,7 +157,7 @@ class Relay:
                             page.append(event)
         except TimeoutError:
             raise UpstreamTransient(
-                f"The relay did not send its stored events within {_ANSWER_S:g} s.",
+                f"{self.url} did not send its stored events within {_ANSWER_S:g} s.",
                 code="nostr.no_eose",
                 hint="It is asked again.",
             ) from None
@@ -202,7 +202,7 @@ class Relay:
         if words[:1] == ["EVENT"] and len(parts) == 3:
             return name, self._sound(bytes(parts[2]))
         if words[:1] == ["CLOSED"] and len(words) > 1:
-            raise _closed(words[2] if len(words) > 2 else "")
+            raise _closed(self.url, words[2] if len(words) > 2 else "")
         if words[:1] not in (["EOSE"], ["NOTICE"], ["AUTH"], ["OK"]):
             self._ctx.count("message.unknown")
         return name, None
@@ -224,10 +224,10 @@ class Relay:
         return to_us(self._ctx.clock.now()) // 1_000_000
 
 
-def _closed(reason: str) -> UpstreamError:
+def _closed(url: str, reason: str) -> UpstreamError:
     """The error that a relay's refusal of a subscription means (NIP-01's prefixes)."""
     prefix = reason.partition(":")[0]
-    message = f"The relay refuses the subscription: {reason or 'no reason given'}."
+    message = f"{url} refuses the subscription: {reason or 'no reason given'}."
     if prefix in ("auth-required", "restricted", "blocked"):
         return UpstreamTerminal(
             message, code="source.forbidden", hint="Choose another relay.", reason=reason
