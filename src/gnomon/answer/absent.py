@@ -18,7 +18,7 @@ from gnomon.answer.base import Plan
 from gnomon.answer.bearing import deed, means, measured, office
 from gnomon.answer.check import Embed
 from gnomon.answer.premise import nearly
-from gnomon.answer.synonyms import others
+from gnomon.answer.synonyms import OFFICES, others
 from gnomon.answer.words import stem, stems
 
 _QUANTITY = re.compile(
@@ -122,6 +122,8 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     if not _AUXILIARY.search(question):
         found += [w for m in _NAMED_AFTER.finditer(question) for w in m.groups() if w]
     found += [match["noun"] for match in _NAMED_BEFORE.finditer(question)]
+    if asked.expects in ("person", "yes_no"):
+        found += [term for term in asked.terms if term in OFFICES]
     return tuple(dict.fromkeys(w.lower() for w in found if stem(w.lower()) in asked.terms))
 
 

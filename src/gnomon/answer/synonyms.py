@@ -88,6 +88,10 @@ def same(terms: Iterable[str], held: Set[str]) -> frozenset[str]:
     return frozenset(t for t in terms if t not in held and others(t) & held)
 
 
+OFFICES = others(stem("mayor")) | others(stem("minister")) | others(stem("president"))
+"""Words for offices that one person holds, as stems."""
+
+
 def in_other_words(terms: Iterable[str]) -> list[str]:
     """The words that tell the same as these stems, as they are written."""
     asked = set(terms)

@@ -69,6 +69,9 @@ _OF_ENGLISH_TOO = frozenset("die man war hat den son comment pour era hay con os
 _PARTICLES = re.compile("[\u3041-\u3096]{2}|[のはがをにでともかへや誰何了吗吧呢的谁么什哪]")
 """In what is written in pairs: two hiragana, or one character that only asks or joins."""
 
+_ELIDED = re.compile(r"^(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu)'(?=\w\w)")
+"""What French writes together with the next word: d'Oldgate, qu'est."""
+
 NEGATIONS = frozenset(
     "not no never none nobody nothing neither nor without cannot denied denies deny refuses "
     "refused hardly kein keine keinen keiner nicht nie niemand ohne pas jamais aucun aucune sans "
@@ -205,7 +208,7 @@ def nothing_in(lang: str) -> frozenset[str]:
 @lru_cache(maxsize=100_000)
 def _bare(token: str) -> str:
     """A word without accents and what is contracted with it: `it` for "it's"."""
-    folded = fold(token)
+    folded = _ELIDED.sub("", fold(token))
     return folded.removesuffix("'s").removesuffix("'")
 
 
@@ -214,7 +217,7 @@ def stem(token: str) -> str:
     """The form in which two inflections of one word are equal."""
     if token in ("US", "U.S.", "USA", "U.S.A."):
         return "usa"
-    folded = fold(token)
+    folded = _ELIDED.sub("", fold(token))
     for suffix in ("'s", "s'", "'"):
         folded = folded.removesuffix(suffix)
     folded = folded.replace(".", "") if not folded[:1].isdigit() else folded.replace(",", "")
