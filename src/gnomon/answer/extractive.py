@@ -36,7 +36,9 @@ _log = get_logger()
 ANSWER_FROM = 0.4
 """Likelihood from which a sentence may open an answer: see docs/internals/answer.md."""
 _ALSO_FROM = 0.4
-"""A further sentence needs at least this share of the first one's likelihood."""
+"""A further sentence needs at least this share of the first one's likelihood …"""
+_ALSO_VALUE_FROM = 0.6
+"""… and this where one value answers."""
 _ALSO_LEAST = 0.35
 _ALIKE = 0.6
 """Likeness of meaning from which a sentence without a word of the question may stand."""
@@ -204,7 +206,8 @@ def _select(ranked: Sequence[Candidate], plan: Plan, limit: int) -> list[Candida
     several = plan.overview is not None or plan.expects in ("list", "text", "reason", "definition")
     wanted = min(limit, 4 if several else 2)
     chosen: list[Candidate] = []
-    floor = max(min(_ALSO_LEAST, ranked[0].likelihood), ranked[0].likelihood * _ALSO_FROM)
+    best = ranked[0].likelihood
+    floor = max(min(_ALSO_LEAST, best), best * (_ALSO_FROM if several else _ALSO_VALUE_FROM))
     for c in ranked:
         if len(chosen) >= wanted or c.likelihood < floor:
             break
