@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 TURN_S = 0.0005
 """How long one thread computes while another waits. With Python's 5 ms, a question that comes while
 posts are taken in waits that long at each of its steps."""
+_M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _HEAD_START_S = 0.3
 """Loading models and first polls keep Python busy: whoever waits for the page gets it before."""
@@ -212,7 +213,10 @@ async def _serve(
 def _give_memory_back() -> None:
     """Have glibc return large blocks when they are freed, which it else stops doing by and by."""
     with suppress(AttributeError):  # other systems have no such choice
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**20)
+        # Not at every free, though: a search would fault the same pages in anew.
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**24)
 
 
 def _grpc_door() -> type[GrpcDoor]:

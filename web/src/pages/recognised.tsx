@@ -15,6 +15,9 @@ export interface Recognised {
     problem: string;
     keys: Secret[];
   }[];
+  /** Entries of a list that cannot be followed. */
+  skipped?: { entry: string; reason: string }[];
+  skipped_count?: number;
 }
 
 /** `enter`: whether secrets can be entered here, as one that is pasted may need. */
@@ -47,6 +50,20 @@ export function Preview({ found, enter = false }: { found: Recognised; enter?: b
         ))}
       </ul>
       {rest > 0 && <p className="facts">And {rest.toLocaleString()} more.</p>}
+      {!!found.skipped?.length && (
+        <details>
+          <summary>
+            {(found.skipped_count ?? 0).toLocaleString()} of the list cannot be followed
+          </summary>
+          <ul>
+            {found.skipped.map(({ entry, reason }) => (
+              <li key={entry}>
+                <Words>{`${entry}: ${reason}`}</Words>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
     </div>
   );
 }
