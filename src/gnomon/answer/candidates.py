@@ -44,7 +44,8 @@ _GUESSED = 0.85
 """What is left where a state is only told by its change."""
 _HEDGED = re.compile(
     r"\bmy (?:\w+ )?(?:cousin|neighbou?r|brother|sister|uncle|aunt|friend|colleague|mate|barber)\b|"
-    r"\b(?:reportedly|allegedly|rumou?rs?|rumou?red|unconfirmed|i heard|apparently|supposedly|"
+    r"\brumou?rs? (?:has|have|is|are|says?|goes|that|of a)\b|"
+    r"\b(?:reportedly|allegedly|rumou?red|unconfirmed|i heard|apparently|supposedly|"
     r"someone said|not confirmed|provisional(?:ly)?|"
     r"(?:as far as|if) .{1,40} count(?:ed)?\b.{0,12}(?=,|$)|believed|believes|"
     r"is said to|people say|angeblich)\b",

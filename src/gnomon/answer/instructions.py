@@ -22,7 +22,23 @@ _ADDRESSES_MACHINE = re.compile(
     r"|\b(?:following|subsequent|above) (?:\w+ )?code\b"
     r"|\byour (?:code|codebase|implementation|algorithm)\b|^\W*\w+ your (?:text|message|writing)\b"
     r"|\b(?:tell|inform|remind|persuade|convince) the (?:user|reader)\b"
-    r"|\bas an (?:AI|assistant)\b|\[/?INST\]|<\|?(?:im_start|im_end|system)\|?>",
+    r"|\bas an (?:AI|assistant)\b|\[/?INST\]|<\|?(?:im_start|im_end|system)\|?>"
+    # Markup that plays the end of what is quoted, and what a page may ask of tools and citations.
+    r"|</?\s*(?:instructions?|system|assistant|user|passages?|evidence|prompt|tool_?\w*|"
+    r"function_?\w*)\s*/?>"
+    r"|\b(?:call|invoke|trigger|use|run|execute)\s+(?:the|your|a)\s(?:[\w-]+\s){0,2}"
+    r"(?:tools?|functions?|plug-?ins?)\b(?!\s*(?:box|kit|shed))"
+    r"|^\W*(?:please\s+)?(?:do not|don't|never)\s(?:cite|quote|mention|reveal|trust|follow)\b"
+    r"|\bmark (?:it|this|them)\b.{0,20}\bas\b.{0,20}\b(?:supported|verified|trusted|checked)\b"
+    r"|^\W*(?:attention|notice|message|note)?\W*(?:to\s)?(?:all\s)?(?:AI|LLM)s?\b"
+    r".{0,40}\b(?:assistants?|models?|agents?|crawlers?|readers?)\s*[:,]"
+    # The commonest order in other languages.
+    r"|\b(?:ignorier\w*|vergiss|vergesst|missacht\w*)\b.{0,40}\b(?:anweisung|vorgabe|befehl|regel)"
+    r"|\b(?:ignore[rz]?|ignora[rd]?|olvida|oublie[rz]?)\b.{0,40}\b(?:instruc|instrucc|consignes|reglas|"
+    r"instruç|regras|règles|istruzioni)"
+    r"|(?:игнориру|забуд)\w*.{0,40}(?:инструкц|указани|правил)"
+    r"|(?:忽略|无视|忘记).{0,20}(?:指令|指示|说明|规则)|(?:指示|命令).{0,10}(?:無視|忘れ)"
+    r"|تجاهل.{0,40}(?:تعليمات|أوامر)|(?:निर्देश|आदेश).{0,40}(?:अनदेखा|नज़रअंदाज़|भूल)",
     re.IGNORECASE | re.DOTALL,
 )
 _LEAD_IN = (
