@@ -26,12 +26,12 @@ _ADDRESSES_MACHINE = re.compile(
     # Markup that plays the end of what is quoted, and what a page may ask of tools and citations.
     r"|</?\s*(?:instructions?|system|assistant|user|passages?|evidence|prompt|tool_?\w*|"
     r"function_?\w*)\s*/?>"
-    r"|\b(?:call|invoke|trigger|use|run|execute)\s+(?:the|your|a)\s(?:[\w-]+\s){0,2}"
-    r"(?:tools?|functions?|plug-?ins?)\b(?!\s*(?:box|kit|shed))"
+    r"|(?:^\W*(?:please\s+|then\s+|now\s+)?(?:call|invoke|trigger|use|run|execute)\s+(?:the|your|a)"
+    r"|\b(?:call|invoke|trigger|use|run|execute)\s+your)\s(?:[\w-]+\s){0,2}"
+    r"(?:tools?|functions?|plug-?ins?)\b"
     r"|^\W*(?:please\s+)?(?:do not|don't|never)\s(?:cite|quote|mention|reveal|trust|follow)\b"
     r"|\bmark (?:it|this|them)\b.{0,20}\bas\b.{0,20}\b(?:supported|verified|trusted|checked)\b"
-    r"|^\W*(?:attention|notice|message|note)?\W*(?:to\s)?(?:all\s)?(?:AI|LLM)s?\b"
-    r".{0,40}\b(?:assistants?|models?|agents?|crawlers?|readers?)\s*[:,]"
+    r"|\b(?:attention|notice|message|note)\W+(?:to\s|for\s)?(?:all\s|any\s)?(?:AI|LLM)s?\b"
     # The commonest order in other languages.
     r"|\b(?:ignorier\w*|vergiss|vergesst|missacht\w*)\b.{0,40}\b(?:anweisung|vorgabe|befehl|regel)"
     r"|\b(?:ignore[rz]?|ignora[rd]?|olvida|oublie[rz]?)\b.{0,40}\b(?:instruc|instrucc|consignes|reglas|"
