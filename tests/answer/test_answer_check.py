@@ -125,6 +125,19 @@ def test_what_somebody_is_without_denies_that_thing_alone() -> None:
     )
 
 
+def test_what_is_lifted_agrees_with_being_without_it() -> None:
+    lifted = "The barriers were cleared away, both lanes are in use and the weight limit is lifted."
+    assert not disagrees(
+        "The bridge has been open to all traffic, in both directions and without a weight limit, "
+        "since 19:43.",
+        lifted,
+    )
+    assert disagrees(
+        "The Mill Bridge is open without a weight limit.",
+        "The Mill Bridge is open with a weight limit.",
+    )
+
+
 def test_statements_disagree_when_they_exclude_each_other() -> None:
     assert disagrees("The bridge is open again.", "The bridge was closed at 11:00.")
     assert disagrees("The fire killed 13 people.", "The fire killed 12 people.")

@@ -64,6 +64,8 @@ _LACKS = frozenset(
     {"without", "ohne", "sans", "sin", "sem", "senza", "без", "بدون", "बिना", "zonder"}
 )
 """Words that deny the thing behind them, not what the sentence states."""
+_UNDOES = frozenset("lift remov drop abolish scrap waiv withdrawn withdraw revok ceas expir".split())
+"""Of what is lifted, "without it" denies nothing."""
 _THING_WORDS = 3
 _MAX_REASONS = 4
 _APART = "The cited words say these things apart, or about something else."
@@ -423,7 +425,7 @@ def _denials(text: str, other: str) -> bool:
         token = w.text.lower()
         # "Without a limit" denies the limit alone, and nothing of who speaks of none.
         if token in _LACKS:
-            denying += bool(theirs & _thing(said[i + 1 :]))
+            denying += bool(theirs & _thing(said[i + 1 :])) and not theirs & _UNDOES
         else:
             denying += is_negation(w.text) or token in _DENIES
     return denying % 2 == 1
