@@ -134,3 +134,14 @@ async def test_what_was_known_before_an_event_is_asked_as_of_then(empty_town: To
         "What was known about the Mill Bridge before the mayoral election?"
     )
     assert "bearings" in answer.text and "crash" not in answer.text
+
+
+async def test_a_namesake_is_another_thing(empty_town: Town) -> None:
+    empty_town.put(1, "The Mill Bridge is open to all traffic, in both directions.")
+    assert (await empty_town.ask("Is the Harbour Bridge open?")).abstained
+    assert not (await empty_town.ask("Is the Mill Bridge open?")).abstained
+
+
+async def test_when_somebody_died_is_told_by_no_oath(empty_town: Town) -> None:
+    empty_town.put(1, "Ada Ferrow took her oath as mayor at 15:07 on Sunday.")
+    assert (await empty_town.ask("When did Ada Ferrow die?")).abstained

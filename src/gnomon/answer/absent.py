@@ -17,6 +17,7 @@ from typing import Literal
 from gnomon.answer.base import Plan
 from gnomon.answer.bearing import deed, means, measured, office
 from gnomon.answer.check import Embed
+from gnomon.answer.facts import names
 from gnomon.answer.premise import nearly
 from gnomon.answer.synonyms import OFFICES, others
 from gnomon.answer.words import stem, stems
@@ -125,6 +126,26 @@ def wanted(asked: Plan) -> tuple[str, ...]:
     if asked.expects in ("person", "yes_no"):
         found += [term for term in asked.terms if term in OFFICES]
     return tuple(dict.fromkeys(w.lower() for w in found if stem(w.lower()) in asked.terms))
+
+
+def done(asked: Plan) -> frozenset[str]:
+    """Of these, the deeds: who did it, or when it was done, is told only with what was done."""
+    question = (asked.focus or asked.search_text).replace("’", "'")
+    when = _WHEN_DID.search(question) if asked.expects == "time" else None
+    found = {deed(asked), when["noun"].lower() if when else ""}
+    return frozenset(found.intersection(wanted(asked)))
+
+
+def of_another(asked: Plan, text: str) -> bool:
+    """Whether `text` speaks of a namesake only: of the Mill Bridge where the Harbour Bridge is
+    asked about."""
+    told_of = [n.stems for n in names(text) if len(n.stems) > 1]
+    return any(
+        any(stems_[-1] == name.stems[-1] for stems_ in told_of)
+        and not any(stems_[-2:] == name.stems[-2:] for stems_ in told_of)
+        for name in names(asked.focus or asked.search_text)
+        if len(name.stems) > 1
+    )
 
 
 def told(

@@ -14,9 +14,8 @@ import msgspec
 import numpy as np
 
 from gnomon.answer import facts
-from gnomon.answer.absent import came_out, matter, told, wanted
+from gnomon.answer.absent import came_out, done, matter, of_another, told, wanted
 from gnomon.answer.base import Draft, Plan, Question
-from gnomon.answer.bearing import deed
 from gnomon.answer.candidates import Candidate, hearsay, introduced, quotable
 from gnomon.answer.check import Embed
 from gnomon.answer.context import heading
@@ -48,7 +47,7 @@ _UNTOLD = 0.6
 """What is left where a sentence names somebody, but not for what is asked."""
 _UNDONE = 0.4
 """What is left where it does not tell the deed whose doer is asked for."""
-_TOLD_OF = 8
+_TOLD_OF = 24
 _NO_OUTCOME = 0.4
 _COUNTS = 0.4
 """Below it a number counts something else, or nobody says what."""
@@ -122,20 +121,26 @@ class ExtractiveWriter:
         self, candidates: Sequence[Candidate], plan: Plan, passages: Sequence[Passage]
     ) -> None:
         """Of the best, count those for less that do not tell what an answer must."""
-        needed, about, done = wanted(plan), matter(plan), deed(plan)
+        needed, about, deeds = wanted(plan), matter(plan), done(plan)
         reasoned = plan.expects == "reason" and any(
             c.signals.typed == 1.0 and c.likelihood >= ANSWER_FROM * _UNTOLD for c in candidates
         )
         counted = plan.expects == "number" and any(
             c.signals.typed == 1.0 and c.likelihood >= ANSWER_FROM for c in candidates
         )
+        around: dict[int, tuple[set[str], bool]] = {}
         for c in candidates[:_TOLD_OF]:
             passage = passages[c.passage]
-            held = c.stems | stems(f"{heading(passage)}\n{passage.text}")
-            held |= introduced(passage, c.span)
+            if c.passage not in around:
+                read = f"{heading(passage)}\n{passage.text}"
+                around[c.passage] = stems(read), of_another(plan, read)
+            beside, another = around[c.passage]
+            held = c.stems | beside | introduced(passage, c.span)
             untold = [w for w in needed if not told(w, c.text, held, self._embed, plan.terms)]
             if untold:
-                c.likelihood *= _UNDONE if done in untold else _UNTOLD
+                c.likelihood *= _UNDONE if deeds.intersection(untold) else _UNTOLD
+            if another:
+                c.likelihood *= _UNDONE
             if reasoned and c.signals.typed < 1.0:
                 c.likelihood *= _UNTOLD
             if counted and c.signals.typed < _COUNTS:
