@@ -64,7 +64,9 @@ _LACKS = frozenset(
     {"without", "ohne", "sans", "sin", "sem", "senza", "без", "بدون", "बिना", "zonder"}
 )
 """Words that deny the thing behind them, not what the sentence states."""
-_UNDOES = frozenset("lift remov drop abolish scrap waiv withdrawn withdraw revok ceas expir".split())
+_UNDOES = frozenset(
+    "lift remov drop abolish scrap waiv withdrawn withdraw revok ceas expir".split()
+)
 """Of what is lifted, "without it" denies nothing."""
 _THING_WORDS = 3
 _MAX_REASONS = 4
