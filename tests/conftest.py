@@ -1,4 +1,5 @@
-"""For all tests: no server follows the world by itself, and no command leaves its flags behind."""
+"""For all tests: no example has a time limit, no server follows the world by itself, and no command
+leaves its flags behind."""
 
 from __future__ import annotations
 
@@ -6,7 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# Machines differ, and a first call may load a library: no test fails for the time it took.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 os.environ.setdefault("GNOMON_STARTER__MODE", "off")
 
