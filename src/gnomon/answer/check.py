@@ -34,6 +34,7 @@ from gnomon.answer.support import (
     weights,
 )
 from gnomon.answer.text import around, sentences
+from gnomon.answer.translated import abroad, judge_abroad
 from gnomon.answer.words import Word, content, fold, is_negation, plain, words
 from gnomon.types import Document, Verdict, VerdictKind
 
@@ -163,6 +164,8 @@ def judge(sentence: str, evidence: Sequence[Evidence], read: Read | None = None)
     if any(verbatim(sentence, e) for e in evidence):
         return Verdict(kind=VerdictKind.SUPPORTED, score=1.0)
     quotes = "\n\n".join(e.quote for e in evidence)[:_MAX_EVIDENCE_CHARS]
+    if abroad(sentence, quotes):
+        return judge_abroad(sentence, quotes)
     made = claims(sentence)
     found = [_judge_claim(claim, quotes, evidence, read) for claim in made]
     worst = min(found, key=lambda v: (v.kind is not VerdictKind.CONTRADICTED, v.score))
